@@ -1,0 +1,1 @@
+"""The platform as data: account types, payment kinds and settings in TOML."""

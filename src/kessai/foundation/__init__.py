@@ -1,0 +1,1 @@
+"""What every storey stands on: money, ids, time, errors, contracts, the database, group commit and events."""

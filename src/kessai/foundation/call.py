@@ -1,0 +1,39 @@
+"""What travels with a call: who calls, for which processing, until when, and under which idempotency key.
+
+Set at the edge (REST, gRPC, a job, a subscriber) and read with `current_call()`; it crosses gRPC as metadata.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from kessai.foundation.ids import new_hex
+
+
+@dataclass(slots=True)
+class Call:
+    """One request's context. `deadline` is `asyncio` loop time; `replayed` is set by the verb that answers from store."""
+
+    caller: str = "internal"
+    """The service or the API key (`key_…`) on whose behalf work is done; written on every effect row."""
+    processing_id: str | None = None
+    request_id: str = field(default_factory=new_hex)
+    request_key: str | None = None
+    """32 digits derived from API key, route and Idempotency-Key; None when the request had no key."""
+    deadline: float | None = None
+    replayed: bool = False
+
+
+_INTERNAL = Call()
+_current: ContextVar[Call] = ContextVar("kessai_call", default=_INTERNAL)
+
+
+def current_call() -> Call:
+    """The call being served, or an anonymous internal one."""
+    return _current.get()
+
+
+enter_call = _current.set
+"""Make a Call current; returns the token for `leave_call`."""
+leave_call = _current.reset

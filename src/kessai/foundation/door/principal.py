@@ -1,0 +1,30 @@
+"""Who stands at the door: an API key and what it may do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from kessai.foundation.errors import Forbidden
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller."""
+
+    key_id: str
+    """`key_…`: written as the caller on everything done for it; never the secret."""
+    scopes: frozenset[str]
+
+    def require(self, scope: str) -> None:
+        """Raises Forbidden `missing_scope` naming what the key lacks."""
+        if scope not in self.scopes:
+            raise Forbidden("missing_scope", f"This API key lacks the scope {scope}.", scope=scope)
+
+
+Authenticate: TypeAlias = Callable[[str], Awaitable[Principal]]
+"""From the secret of an API key to its Principal; raises Unauthenticated `invalid_api_key`."""
+
+Observe: TypeAlias = Callable[[str, int, float], None]
+"""Told of each answer: verb, HTTP status (its equivalent on gRPC), seconds."""

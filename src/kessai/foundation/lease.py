@@ -1,0 +1,131 @@
+"""Leases: one row says who works on something, until when by the database's clock, and in which epoch.
+
+The table `lease` is made by the component `kessai.foundation.events` in the service's schema. Whoever takes a lapsed
+lease raises its epoch, so that `fence` inside a writer's own transaction refuses the one that had it before, however
+long it was stalled. Real time, never the sandbox's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from kessai.foundation.db import Connection, Database, load_queries, role_of
+from kessai.foundation.errors import Unavailable
+from kessai.foundation.ids import new_hex
+
+LEASE_S = 10.0
+RENEWALS_PER_LEASE = 4
+
+
+class LeaseLost(Exception):
+    """Someone else took the lease: the work must stop here, and nothing more may be written under it."""
+
+
+class Lease:
+    """A named lease in one service's schema, as one holder sees it."""
+
+    def __init__(
+        self, database: Database, service: str, name: str, *, lease_s: float = LEASE_S, holder: str | None = None
+    ) -> None:
+        self.name = name
+        self.holder = holder or new_hex()
+        self.epoch = 0
+        """The epoch under which it is held; 0 while it is not."""
+        self.lease_s = lease_s
+        self._database = database
+        self._role = role_of(service)
+        self._queries = load_queries("kessai.foundation.events", schema=service)
+
+    async def acquire(self) -> bool:
+        """Take the lease when nobody has it or it has lapsed; True when it is now held, in a new epoch."""
+
+        async def work(connection: Connection) -> int | None:
+            moment = await connection.fetchval(self._queries["lease_moment"])
+            until = moment + timedelta(seconds=self.lease_s)
+            taken = await connection.fetchval(self._queries["lease_take"], self.name, self.holder, until, moment)
+            return taken or await connection.fetchval(self._queries["lease_create"], self.name, self.holder, until)
+
+        self.epoch = await self._database.transaction(self._role, work) or 0
+        return self.epoch > 0
+
+    async def renew(self) -> bool:
+        """Prolong it; False when it was lost. A lapsed lease that nobody took is still ours."""
+
+        async def work(connection: Connection) -> int | None:
+            moment = await connection.fetchval(self._queries["lease_moment"])
+            until = moment + timedelta(seconds=self.lease_s)
+            return await connection.fetchval(self._queries["lease_renew"], self.name, self.holder, self.epoch, until)
+
+        return await self._database.transaction(self._role, work) is not None
+
+    async def fence(self, connection: Connection) -> None:
+        """Raise LeaseLost unless it is held; inside a transaction it then stays so until the commit."""
+        row = await connection.fetchval(self._queries["lease_fence"], self.name, self.holder, self.epoch)
+        if row is None:
+            raise LeaseLost(self.name)
+
+    async def release(self, *, drop: bool = False) -> None:
+        """Let others have it at once. `drop` removes the row too, for names that are never used again."""
+
+        async def work(connection: Connection) -> None:
+            if drop:
+                await connection.execute(self._queries["lease_drop"], self.name, self.holder, self.epoch)
+                return
+            moment = await connection.fetchval(self._queries["lease_moment"])
+            await connection.execute(self._queries["lease_release"], self.name, self.holder, self.epoch, moment)
+
+        if self.epoch:
+            await self._database.transaction(self._role, work)
+            self.epoch = 0
+
+    async def keep(self) -> None:
+        """Renew until the lease is lost, then raise LeaseLost; a database that is away for a while is waited for."""
+        while True:
+            await asyncio.sleep(self.lease_s / RENEWALS_PER_LEASE)
+            try:
+                if not await self.renew():
+                    raise LeaseLost(self.name)
+            except Unavailable:
+                continue
+
+
+async def hold(lease: Lease, work: Callable[[], Awaitable[None]]) -> None:
+    """For ever: wait for the lease, do `work` while it is held, stop it when it is lost, wait again.
+
+    Ends when cancelled, and releases the lease then; also when `work` ends or raises.
+    """
+    while True:
+        try:
+            held = await lease.acquire()
+        except Unavailable:
+            held = False
+        if not held:
+            await asyncio.sleep(lease.lease_s / 2)
+        elif await _work_while_held(lease, work):
+            return
+
+
+async def _work_while_held(lease: Lease, work: Callable[[], Awaitable[None]]) -> bool:
+    """True when the work came to its own end, False when the lease was lost first."""
+    working = asyncio.ensure_future(work())
+    keeping = asyncio.create_task(lease.keep())
+    try:
+        await asyncio.wait((working, keeping), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+            return True
+        return False
+    finally:
+        for task in (working, keeping):
+            task.cancel()
+        await asyncio.gather(working, keeping, return_exceptions=True)
+        await _release_quietly(lease)
+
+
+async def _release_quietly(lease: Lease) -> None:
+    try:
+        await lease.release()
+    except Unavailable:
+        return  # it lapses by itself

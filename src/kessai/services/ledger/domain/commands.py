@@ -1,0 +1,133 @@
+"""What the ledger is asked to do, one small object a command, with what the asking call carried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kessai.services.ledger.api import (
+    CaptureExchange,
+    CreateExchange,
+    Freeze,
+    OpenAccount,
+    ReverseExchange,
+    UpdateAccount,
+)
+
+
+class NeedLots(Exception):
+    """The window of an account's lots is too short for this command: load more, then decide again."""
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__(account_id)
+        self.account_id = account_id
+
+
+@dataclass(slots=True)
+class Stored:
+    """What the database has already under a command's id."""
+
+    digest: bytes
+    record: bytes
+    flush_id: int
+
+
+@dataclass(slots=True, eq=False)
+class Chain:
+    """Exchanges that stand or fall together; `code` is what the innocent ones are told."""
+
+    code: str
+
+
+@dataclass(slots=True)
+class Create:
+    """Create an exchange. `accounts` are the ids of its legs, sources first."""
+
+    request: CreateExchange
+    exchange_id: str
+    digest: bytes
+    accounts: list[str]
+    caller: str
+    processing_id: str | None
+    chain: Chain | None = None
+    stored: Stored | None = None
+    reference_taken: bool = False
+
+
+@dataclass(slots=True)
+class Capture:
+    """Capture a held exchange."""
+
+    request: CaptureExchange
+    action_id: str
+    digest: bytes
+    caller: str
+    processing_id: str | None
+    stored: Stored | None = None
+
+
+@dataclass(slots=True)
+class Release:
+    """Void a held exchange, or let it expire."""
+
+    exchange_id: str
+    action_id: str
+    digest: bytes
+    caller: str
+    processing_id: str | None
+    expiry: bool = False
+    stored: Stored | None = None
+
+
+@dataclass(slots=True)
+class Reverse:
+    """Undo captured value by a new exchange `exchange_id`."""
+
+    request: ReverseExchange
+    exchange_id: str
+    digest: bytes
+    caller: str
+    processing_id: str | None
+    stored: Stored | None = None
+    reference_taken: bool = False
+
+
+@dataclass(slots=True)
+class Sweep:
+    """Post an account's expired lots to breakage by a new exchange `exchange_id`."""
+
+    account_id: str
+    exchange_id: str
+    caller: str
+
+
+@dataclass(slots=True)
+class Open:
+    """Open an account."""
+
+    request: OpenAccount
+    account_id: str
+
+
+@dataclass(slots=True)
+class SetFreeze:
+    """Freeze or thaw."""
+
+    account_id: str
+    freeze: Freeze
+
+
+@dataclass(slots=True)
+class Close:
+    """Close an empty account."""
+
+    account_id: str
+
+
+@dataclass(slots=True)
+class Update:
+    """Change an account's settings."""
+
+    request: UpdateAccount
+
+
+Command = Create | Capture | Release | Reverse | Sweep | Open | SetFreeze | Close | Update

@@ -1,0 +1,184 @@
+"""Undoing captured value by a new exchange the other way, and posting expired lots to breakage."""
+
+from __future__ import annotations
+
+from kessai.foundation.errors import Conflict, Refused
+from kessai.services.ledger.api import Exchange, ExchangeRecorded, ExchangeState, account_id_of
+from kessai.services.ledger.domain.answers import answer_of_record, legs_of_postings
+from kessai.services.ledger.domain.commands import Reverse, Sweep
+from kessai.services.ledger.domain.create import Memory, encode, spendable
+from kessai.services.ledger.domain.lifecycle import carry_on, chosen_amounts, find
+from kessai.services.ledger.domain.page import Page, Posting
+from kessai.services.ledger.domain.posting import credit, debit, enter, restore
+from kessai.services.ledger.domain.progress import Progress
+from kessai.services.ledger.domain.state import AccountState, flush_instant
+
+
+def reverse(memory: Memory, page: Page, command: Reverse) -> Exchange:
+    """Give captured value back; consumed lots return with their own expiry."""
+    request = command.request
+    if (earlier := _earlier(page, command)) is not None:
+        return earlier
+    original = find(memory, request.exchange_id)
+    if not any(leg.captured for leg in original.legs):
+        raise Refused("exchange_not_captured", f"The exchange is {original.state}; there is nothing to reverse.")
+    above = Refused("reversal_above_captured", "More than was captured and not reversed yet would be given back.")
+    amounts = chosen_amounts(
+        original, request.amount_minor, request.legs, left=lambda leg: leg.captured - leg.reversed, above=above
+    )
+    if not any(amounts):
+        raise above
+    accounts = [memory.accounts[leg.account_id] for leg in original.legs]
+    _check(page, original, accounts, amounts)
+    postings = _give_back(page, original, accounts, amounts, command.exchange_id[4:])
+    return _record(page, command, original, postings)
+
+
+def _earlier(page: Page, command: Reverse) -> Exchange | None:
+    if command.stored is not None:
+        if command.stored.digest != command.digest:
+            raise Conflict("exchange_id_reused", "This exchange id was used with different content.")
+        return answer_of_record(command.stored.record, command.stored.flush_id)
+    if (born := page.born_exchanges.get(command.exchange_id)) is not None:
+        if born[0] != command.digest:
+            raise Conflict("exchange_id_reused", "This exchange id was used with different content.")
+        return born[1]
+    if command.reference_taken:
+        raise Conflict(
+            "reference_reused", "This reference belongs to another exchange.", reference=command.request.reference
+        )
+    return None
+
+
+def _check(page: Page, original: Progress, accounts: list[AccountState], amounts: list[int]) -> None:
+    pending: dict[AccountState, int] = {}
+    for number, (leg, account, amount) in enumerate(zip(original.legs, accounts, amounts, strict=True)):
+        if account.page is not page:
+            page.consult(account)
+        if not amount:
+            continue
+        if account.closed:
+            raise Refused("account_closed", "The account is closed.", leg=number)
+        if leg.amount > 0:
+            pending[account] = pending.get(account, 0) + amount
+            if spendable(page, account) < pending[account]:
+                raise Refused("insufficient_funds", "What was given is no longer there to be taken back.", leg=number)
+
+
+def _give_back(
+    page: Page, original: Progress, accounts: list[AccountState], amounts: list[int], exchange_hex: str
+) -> list[Posting]:
+    """Debit what was credited, then give back what was debited; the reversing exchange counts its own legs."""
+    postings: list[Posting] = []
+    for debiting in (True, False):
+        for leg, account, amount in zip(original.legs, accounts, amounts, strict=True):
+            if not amount or (leg.amount > 0) is not debiting:
+                continue
+            number = len(postings)
+            if debiting:
+                postings.append(debit(page, account, exchange_hex, number, amount))
+            else:
+                postings.append(restore(page, account, exchange_hex, number, leg, amount))
+            leg.reversed += amount
+    return postings
+
+
+def _record(page: Page, command: Reverse, original: Progress, postings: list[Posting]) -> Exchange:
+    request = command.request
+    carry_on(page, original, original.version)
+    record = encode(
+        ExchangeRecorded(
+            exchange_id=command.exchange_id,
+            action="reversed",
+            kind=request.kind,
+            state=ExchangeState.CAPTURED,
+            caller=command.caller,
+            postings=postings,
+            reference=request.reference,
+            reverses=original.exchange_id,
+            metadata=request.metadata,
+            processing_id=command.processing_id,
+        )
+    )
+    _write(page, command.exchange_id, record, command.digest, command.caller, command.processing_id)
+    if request.reference is not None:
+        page.references.append((request.reference, command.exchange_id[4:]))
+    answer = _answer(page, command.exchange_id, request.kind, postings, reverses=original.exchange_id,
+                     reference=request.reference, metadata=request.metadata,
+                     processing_id=command.processing_id)  # fmt: skip
+    page.born_exchanges[command.exchange_id] = (command.digest, answer)
+    return answer
+
+
+def _write(page: Page, exchange_id: str, record: bytes, digest: bytes, caller: str, processing_id: str | None) -> None:
+    page.exchanges.append((exchange_id[4:], len(page.records), record, digest, caller, processing_id))
+    page.records.append(record)
+
+
+def _answer(
+    page: Page,
+    exchange_id: str,
+    kind: str,
+    postings: list[Posting],
+    *,
+    reverses: str | None,
+    reference: str | None,
+    metadata: dict[str, str],
+    processing_id: str | None,
+) -> Exchange:
+    return Exchange(
+        exchange_id=exchange_id,
+        kind=kind,
+        state=ExchangeState.CAPTURED,
+        legs=legs_of_postings(postings),
+        recorded_at=flush_instant(page.flush_id),
+        reference=reference,
+        expires_at=None,
+        reverses=reverses,
+        rate=None,
+        metadata=metadata,
+        processing_id=processing_id,
+    )
+
+
+def sweep(memory: Memory, page: Page, command: Sweep) -> Exchange:
+    """Post what sits in an account's expired lots, and is not held, to breakage (失効)."""
+    account = memory.accounts[command.account_id]
+    page.consult(account)
+    expired = [lot for lot in account.lots if lot.expires <= page.now and lot.remaining > lot.held]
+    breakage = memory.types.breakage(account.type.asset)
+    if not expired or breakage is None:
+        raise Conflict("nothing_expired", "No free lot of the account has expired.")
+    owner = f"internal:breakage:{account.type.code}"
+    target_id = account_id_of(owner, breakage.code)
+    target = memory.accounts.get(target_id) or memory.birth(page, target_id, owner, breakage)
+    page.touch(account)
+    takings: list[list[int]] = []
+    for lot in expired:
+        free = lot.remaining - lot.held
+        lot.remaining = lot.held
+        takings.append([lot.sequence, -free, 0])
+        if lot.page is not page:
+            lot.page = page
+            page.lots[lot] = account
+    total = -sum(amount for _, amount, _ in takings)
+    exchange_hex = command.exchange_id[4:]
+    postings = [
+        enter(page, account, exchange_hex, 0, -total, 0, takings),
+        credit(page, target, exchange_hex, 1, total),
+    ]
+    account.drop_empty()
+    record = encode(
+        ExchangeRecorded(
+            exchange_id=command.exchange_id,
+            action="created",
+            kind="expiry",
+            state=ExchangeState.CAPTURED,
+            caller=command.caller,
+            postings=postings,
+        )
+    )
+    _write(page, command.exchange_id, record, b"", command.caller, None)
+    page.expiries.append(record)
+    return _answer(page, command.exchange_id, "expiry", postings, reverses=None, reference=None, metadata={},
+                   processing_id=None)  # fmt: skip

@@ -1,0 +1,304 @@
+"""Queries: read from the database, never from memory, so that every process tells the same."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+
+from kessai.foundation.clock import Clock
+from kessai.foundation.db import Connection, Database, load_queries, role_of
+from kessai.foundation.errors import Invalid, NotFound, Unavailable
+from kessai.services.ledger import api
+from kessai.services.ledger.domain.answers import answer_of_progress, answer_of_record, decode_record
+from kessai.services.ledger.domain.state import NEVER, SLOT_BITS, AccountState, Lot, flush_instant, instant, lot_id, micros
+from kessai.services.ledger.domain.types import AccountTypes
+from kessai.services.ledger.store import PACKAGE, SERVICE, loading
+from kessai.services.ledger.store.writer import Writer
+
+ROLE = role_of(SERVICE)
+EXPORT_PAGE = 5_000
+NEWEST = 2**63 - 1
+FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
+ALL_LOTS = 100_000
+
+
+class Reader:
+    """Answers the ledger's queries."""
+
+    def __init__(self, database: Database, clock: Clock, types: AccountTypes, writer: Writer) -> None:
+        self._database = database
+        self._clock = clock
+        self._types = types
+        self._writer = writer
+        self._sql = load_queries(PACKAGE)
+
+    async def _fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
+        return await self._database.fetch(ROLE, self._sql[name], *arguments)
+
+    # -- accounts ---------------------------------------------------------------------------------------------------
+
+    async def _load(self, hexes: Sequence[str]) -> list[AccountState]:
+        async def load(connection: Connection) -> list[AccountState]:
+            # The whole window, for what has expired is summed over it.
+            wishes = dict.fromkeys(hexes, ALL_LOTS)
+            found = await loading.load_accounts(connection, self._types, hexes, lots=wishes, lock=False)
+            return [account for account, _ in found]
+
+        accounts = await self._database.transaction(ROLE, load)
+        hot = [account for account in accounts if account.type.log_only]
+        if hot:
+            balances = {
+                row["account_id"].hex: row["balance"]
+                for row in await self._fetch("hot_balances", [account.hex for account in hot], NEWEST)
+            }
+            for account in hot:
+                account.balance = balances[account.hex]
+        return accounts
+
+    async def state(self, account_id: str) -> AccountState:
+        """The account; raises NotFound."""
+        found = await self._load([account_id[4:]])
+        if not found:
+            raise NotFound("account_not_found", "There is no such account.", account_id=account_id)
+        return found[0]
+
+    async def account(self, account_id: str) -> api.Account:
+        """The account as it stands."""
+        return (await self.state(account_id)).message(micros(self._clock.now()))
+
+    async def accounts_of(self, owner: str) -> api.Accounts:
+        """An owner's accounts, in order of type."""
+        rows = await self._fetch("accounts_of_owner", owner)
+        if not rows:
+            return api.Accounts(accounts=[])
+        now = micros(self._clock.now())
+        accounts = [account.message(now) for account in await self._load([row["account_id"].hex for row in rows])]
+        return api.Accounts(accounts=sorted(accounts, key=lambda account: account.account_type))
+
+    # -- exchanges --------------------------------------------------------------------------------------------------
+
+    async def exchange(self, exchange_id: str) -> api.Exchange:
+        """An exchange as it stands; raises NotFound."""
+
+        async def load(connection: Connection) -> api.Exchange | None:
+            found = await loading.load_exchanges(connection, [exchange_id[4:]])
+            if not found:
+                return None
+            progress, stored = found[0]
+            if progress.version == 0:
+                return answer_of_record(stored.record, stored.flush_id)
+            told = decode_record(stored.record)
+            postings = told.postings if told.action != "authorized" else []
+            return answer_of_progress(progress, postings, stored.flush_id)
+
+        answer = await self._database.transaction(ROLE, load)
+        if answer is None:
+            raise NotFound("exchange_not_found", "There is no such exchange.", exchange_id=exchange_id)
+        return answer
+
+    async def exchange_by_reference(self, reference: str) -> api.Exchange:
+        """An exchange by its caller's reference; raises NotFound."""
+        rows = await self._fetch("load_references", [reference])
+        if not rows:
+            raise NotFound("exchange_not_found", "No exchange has this reference.", reference=reference)
+        return await self.exchange("exc_" + rows[0]["exchange_id"].hex)
+
+    async def digests(self, exchange_ids: Sequence[str]) -> dict[str, bytes]:
+        """Content digests of those exchanges that exist."""
+        rows = await self._fetch("load_exchanges", [exchange_id[4:] for exchange_id in exchange_ids])
+        return {"exc_" + row["exchange_id"].hex: row["digest"] for row in rows}
+
+    # -- logs and lots ----------------------------------------------------------------------------------------------
+
+    async def logs(self, request: api.ListAccountLogs) -> api.AccountLogPage:
+        """A page of an account's log, newest first."""
+        account = await self.state(request.account_id)
+        if account.type.log_only:
+            before = _cursor(request.cursor, 2) or [NEWEST, 2**31 - 1]
+            rows = await self._fetch("hot_logs", account.hex, before[0], before[1], request.limit + 1)
+            logs = [_hot_log(row) for row in rows]
+            keys = [[row["flush_id"], row["ordinal"]] for row in rows]
+        else:
+            before = _cursor(request.cursor, 1) or [NEWEST]
+            rows = await self._fetch("account_logs", account.hex, before[0], request.limit + 1)
+            logs = [_log(row) for row in rows]
+            keys = [[row["sequence"]] for row in rows]
+        more = len(logs) > request.limit
+        cursor = _encode_cursor(keys[request.limit - 1]) if more else None
+        return api.AccountLogPage(logs=logs[: request.limit], next_cursor=cursor)
+
+    async def lots(self, request: api.ListLots) -> api.LotPage:
+        """A page of an account's lots in order of consumption."""
+        account = await self.state(request.account_id)
+        after = _cursor(request.cursor, 2)
+        since = datetime(1970, 1, 1, tzinfo=UTC) if after is None else _expiry_instant(after[0])
+        name = "lots_all" if request.include_empty else "lots_open"
+        rows = await self._fetch(name, account.hex, since, after[1] if after else -1, request.limit + 1)
+        lots = [_lot(row) for row in rows]
+        if len(rows) <= request.limit:
+            return api.LotPage(lots=lots, next_cursor=None)
+        last = rows[request.limit - 1]
+        expires = NEVER if last["expires_at"] is None else micros(last["expires_at"])
+        return api.LotPage(lots=lots[: request.limit], next_cursor=_encode_cursor([expires, last["sequence"]]))
+
+    async def snapshot(self, request: api.GetSnapshot) -> api.Snapshot:
+        """An account and its lots as of an instant, from the append-only rows."""
+        now = self._clock.now()
+        if request.as_of is not None and request.as_of > now:
+            raise Invalid("as_of_in_future", "as_of lies in the future.", field="as_of")
+        account = await self.state(request.account_id)
+        if request.as_of is None:
+            lots = [_lot_of_state(account, lot) for lot in account.lots]
+            return api.Snapshot(
+                account_id=account.account_id, as_of=now, balance_minor=account.balance, held_minor=account.held, lots=lots
+            )
+        through = (micros(request.as_of) << SLOT_BITS) | ((1 << SLOT_BITS) - 1)
+        await self._require_stable(through)
+        return await self._as_of(account, request.as_of, through)
+
+    async def _as_of(self, account: AccountState, as_of: datetime, through: int) -> api.Snapshot:
+        if account.type.log_only:
+            rows = await self._fetch("hot_balance_as_of", account.hex, through)
+            return api.Snapshot(
+                account_id=account.account_id, as_of=as_of, balance_minor=rows[0][0], held_minor=0, lots=[]
+            )
+        rows = await self._fetch("log_as_of", account.hex, through)
+        if not rows:
+            return api.Snapshot(account_id=account.account_id, as_of=as_of, balance_minor=0, held_minor=0, lots=[])
+        lots = await self._fetch("lots_as_of", account.hex, rows[0]["sequence"])
+        return api.Snapshot(
+            account_id=account.account_id,
+            as_of=as_of,
+            balance_minor=rows[0]["balance"],
+            held_minor=rows[0]["held"],
+            lots=[_lot(row) for row in lots],
+        )
+
+    async def watermark(self) -> int:
+        """Every flush with an id up to this one has landed or never will."""
+        await self._writer.renew()
+        lowest = NEWEST
+        for row in await self._fetch("list_writers"):
+            if row["fenced"]:
+                continue
+            if row["lapsed"] and await self._fetch("fence_writer", row["slot"], row["epoch"]):
+                continue
+            lowest = min(lowest, row["stable_id"])
+        return lowest
+
+    async def _require_stable(self, through: int) -> None:
+        if through >= await self.watermark():
+            raise Unavailable("snapshot_not_stable", "Writes up to that instant are still under way; ask again shortly.")
+
+    # -- totals and export ------------------------------------------------------------------------------------------
+
+    async def type_totals(self) -> api.TypeTotals:
+        """Totals of every account type."""
+        hot_types = [each.code for each in self._types if each.log_only]
+
+        async def read(connection: Connection) -> tuple[list[asyncpg.Record], list[asyncpg.Record]]:
+            totals = await connection.fetch(self._sql["type_totals"])
+            return totals, await connection.fetch(self._sql["hot_type_totals"], hot_types)
+
+        rows, hot_rows = await self._database.transaction(ROLE, read, isolation="repeatable_read")
+        hot = {row["account_type"]: row["balance"] for row in hot_rows}
+        return api.TypeTotals(
+            totals=[
+                api.TypeTotal(
+                    account_type=row["account_type"],
+                    asset=row["asset"],
+                    accounts=row["accounts"],
+                    balance_minor=hot.get(row["account_type"], row["balance"]),
+                    held_minor=row["held"],
+                )
+                for row in rows
+            ]
+        )
+
+    async def export(self, since: datetime | None) -> AsyncIterator[api.AccountLog]:
+        """Every account log, by account; log-only accounts last."""
+        first = 0 if since is None else micros(since) << SLOT_BITS
+        after: tuple[UUID, int] = (UUID(int=0), -1)
+        while rows := await self._fetch("export_logs", first, *after, EXPORT_PAGE):
+            for row in rows:
+                yield _log(row)
+            after = (rows[-1]["account_id"], rows[-1]["sequence"])
+        hot_after: tuple[UUID, int, int] = (UUID(int=0), -1, -1)
+        while rows := await self._fetch("export_hot_logs", first, *hot_after, EXPORT_PAGE):
+            for row in rows:
+                yield _hot_log(row)
+            hot_after = (rows[-1]["account_id"], rows[-1]["flush_id"], rows[-1]["ordinal"])
+
+
+def _log(row: asyncpg.Record) -> api.AccountLog:
+    return api.AccountLog(
+        account_id="acc_" + row["account_id"].hex,
+        sequence=row["sequence"],
+        exchange_id="exc_" + row["exchange_id"].hex,
+        amount_minor=row["amount"],
+        held_change_minor=row["held_change"],
+        balance_minor=row["balance"],
+        held_minor=row["held"],
+        recorded_at=flush_instant(row["flush_id"]),
+    )
+
+
+def _hot_log(row: asyncpg.Record) -> api.AccountLog:
+    return api.AccountLog(
+        account_id="acc_" + row["account_id"].hex,
+        sequence=0,
+        exchange_id="exc_" + row["exchange_id"].hex,
+        amount_minor=row["amount"],
+        held_change_minor=0,
+        balance_minor=None,
+        held_minor=None,
+        recorded_at=flush_instant(row["flush_id"]),
+    )
+
+
+def _lot(row: asyncpg.Record) -> api.Lot:
+    return api.Lot(
+        lot_id=lot_id(row["account_id"].hex, row["sequence"]),
+        amount_minor=row["amount"],
+        remaining_minor=row["remaining"],
+        held_minor=row["held"],
+        expires_at=row["expires_at"],
+        acquisition_rate=row["rate"],
+    )
+
+
+def _lot_of_state(account: AccountState, lot: Lot) -> api.Lot:
+    return api.Lot(
+        lot_id=lot_id(account.hex, lot.sequence),
+        amount_minor=lot.amount,
+        remaining_minor=lot.remaining,
+        held_minor=lot.held,
+        expires_at=None if lot.expires == NEVER else instant(lot.expires),
+        acquisition_rate=lot.rate,
+    )
+
+
+def _expiry_instant(expires: int) -> datetime:
+    return FOREVER if expires == NEVER else instant(expires)
+
+
+def _encode_cursor(key: Sequence[int]) -> str:
+    return base64.urlsafe_b64encode(",".join(map(str, key)).encode()).decode().rstrip("=")
+
+
+def _cursor(cursor: str | None, parts: int) -> list[int] | None:
+    if cursor is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        key = [int(part) for part in text.split(",")]
+    except (ValueError, binascii.Error) as error:
+        raise Invalid("bad_cursor", "The cursor does not come from an earlier page.", field="cursor") from error
+    if len(key) != parts or any(abs(part) > NEWEST for part in key):
+        raise Invalid("bad_cursor", "The cursor does not come from an earlier page.", field="cursor")
+    return key

@@ -1,0 +1,282 @@
+"""Recording: commands are gathered, decided in memory on one page, and written with their versions verified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kessai.foundation.clock import Clock
+from kessai.foundation.db import EXHAUSTED, LOST, Connection, Database, role_of
+from kessai.foundation.errors import PaymentError, Unavailable
+from kessai.foundation.events import wake
+from kessai.foundation.groupcommit import GroupCommit, MustSettle
+from kessai.services.ledger.api import account_id_of
+from kessai.services.ledger.domain.book import Book
+from kessai.services.ledger.domain.commands import (
+    Capture,
+    Close,
+    Command,
+    Create,
+    NeedLots,
+    Open,
+    Release,
+    Reverse,
+    SetFreeze,
+    Sweep,
+    Update,
+)
+from kessai.services.ledger.domain.page import Answer, Page
+from kessai.services.ledger.domain.progress import Progress
+from kessai.services.ledger.domain.state import SLOT_BITS, WINDOW_MAX, AccountState
+from kessai.services.ledger.domain.types import AccountTypes
+from kessai.services.ledger.store import SERVICE, loading
+from kessai.services.ledger.store.rows import Rows, rows_of
+from kessai.services.ledger.store.writer import PLANS, Writer
+
+ACCOUNTS_MAX = 80_000
+EXCHANGES_MAX = 20_000
+SIDE_LOTS_MAX = 64
+LOCK_FROM_ATTEMPT = 3
+LOTS_GROWTH = 8
+
+
+@dataclass(slots=True)
+class Draft:
+    """A decided page and the rows it writes (None: only versions to verify, or nothing at all)."""
+
+    page: Page
+    rows: Rows
+
+
+class Recorder:
+    """Memory of the book, kept in step with the database by way of the writer."""
+
+    def __init__(self, database: Database, clock: Clock, types: AccountTypes) -> None:
+        self._database = database
+        self.book = Book(types)
+        self._group: GroupCommit[Command, Draft, Answer] = GroupCommit(
+            prepare=self._prepare, commit=self._commit, forget=self._forget, overlap=True
+        )
+        self.writer = Writer(database, clock, idle=lambda: self._group.idle)
+        self._reading: Connection | None = None
+        self._serial = 0
+        self._landed = 0
+        self._floor = 0
+        """Newest flush that any loaded account was changed by; ours come after it."""
+        self._wishes: dict[str, int] = {}
+        """How many lots to load, for accounts (by hex) whose window proved too short."""
+        self.submit = self._group.submit
+        self.submit_all = self._group.submit_all
+
+    async def open(self) -> None:
+        """Take a writer's slot."""
+        await self.writer.open()
+
+    async def close(self) -> None:
+        """Carry what was accepted to its end."""
+        await self._group.close()
+        await self.writer.close()
+        if self._reading is not None:
+            self._reading.terminate()
+
+    # -- prepare --------------------------------------------------------------------------------------------------
+
+    async def _prepare(self, commands: list[Command], attempt: int) -> Draft:
+        lock = attempt >= LOCK_FROM_ATTEMPT
+        await self.writer.ready()
+        self._evict()
+        try:
+            connection = await (self.writer.lock() if lock else self._reader())
+            await self._load(connection, commands, again=attempt > 0, lock=lock)
+        except (*LOST, *EXHAUSTED, TimeoutError) as error:
+            raise Unavailable("database_unavailable", "The database cannot be reached just now.") from error
+        self._serial += 1
+        flush_id = self.writer.next_id(self._floor)
+        page = Page(self._serial, flush_id, flush_id >> SLOT_BITS)
+        try:
+            self.book.decide(page, commands)
+        except NeedLots as need:
+            self.book.forget(page)
+            self.book.accounts.pop(need.account_id, None)
+            hex_id = need.account_id[4:]
+            self._wishes[hex_id] = self._wishes.get(hex_id, WINDOW_MAX) * LOTS_GROWTH
+            raise MustSettle from None
+        if attempt == 0 and _refused_an_action(commands, page):
+            self.book.forget(page)
+            raise MustSettle
+        return Draft(page, rows_of(page))
+
+    async def _reader(self) -> Connection:
+        """The connection that prepares read on, while the writer's may be busy with the flush before."""
+        if self._reading is None or self._reading.is_closed():
+            self._reading = await self._database.connect(role_of(SERVICE))
+            await self._reading.execute(PLANS)
+        return self._reading
+
+    async def _load(self, connection: Connection, commands: list[Command], *, again: bool, lock: bool) -> None:
+        exchanges = {exchange_id for command in commands if (exchange_id := _exchange_of(command)) is not None}
+        if again:
+            for exchange_id in exchanges:
+                self.book.exchanges.pop(exchange_id, None)
+        elif self._repeats_an_action(commands):
+            raise MustSettle
+        missing = exchanges - self.book.exchanges.keys()
+        if missing:
+            for progress, _ in await loading.load_exchanges(connection, [each[4:] for each in missing]):
+                self.book.exchanges[progress.exchange_id] = progress
+        wanted = self._accounts_of(commands)
+        if lock:
+            for account_id in wanted:
+                self.book.accounts.pop(account_id, None)
+        absent = [account_id for account_id in wanted if account_id not in self.book.accounts]
+        if absent:
+            await self._load_accounts(connection, absent, lock=lock)
+        if exchanges:
+            await self._load_named(connection, commands)
+        if again:
+            await self._load_stored(connection, commands)
+
+    def _repeats_an_action(self, commands: list[Command]) -> bool:
+        for command in commands:
+            if isinstance(command, Capture | Release):
+                progress = self.book.exchanges.get(_exchange_of(command) or "")
+                if progress is not None and any(done.action_id == command.action_id for done in progress.actions):
+                    return True
+        return False
+
+    def _accounts_of(self, commands: list[Command]) -> set[str]:
+        wanted: set[str] = set()
+        for command in commands:
+            if type(command) is Create:
+                wanted.update(command.accounts)
+                if command.request.rate is not None:
+                    wanted.update(self._position_accounts(command))
+            else:
+                wanted.update(self._other_accounts(command))
+        return wanted
+
+    def _position_accounts(self, command: Create) -> list[str]:
+        assets = sorted({leg.asset for leg in (*command.request.sources, *command.request.targets)})
+        owner = f"internal:position:{'/'.join(assets)}"
+        return [account_id_of(owner, each.code) for each in self.book.types if each.position and each.asset in assets]
+
+    def _other_accounts(self, command: Command) -> list[str]:
+        match command:
+            case Capture() | Release() | Reverse():
+                progress = self.book.exchanges.get(_exchange_of(command) or "")
+                return [] if progress is None else [leg.account_id for leg in progress.legs]
+            case Sweep():
+                return [command.account_id, *self._breakage_accounts()]
+            case Open() | SetFreeze() | Close():
+                return [command.account_id]
+            case Update():
+                return [command.request.account_id]
+            case Create():
+                return command.accounts
+
+    def _breakage_accounts(self) -> list[str]:
+        found: list[str] = []
+        for each in self.book.types:
+            breakage = self.book.types.breakage(each.asset) if each.expires else None
+            if breakage is not None:
+                found.append(account_id_of(f"internal:breakage:{each.code}", breakage.code))
+        return found
+
+    async def _load_accounts(self, connection: Connection, account_ids: list[str], *, lock: bool) -> None:
+        hexes = [account_id[4:] for account_id in account_ids]
+        for account, flush_id in await loading.load_accounts(
+            connection, self.book.types, hexes, lots=self._wishes, lock=lock
+        ):
+            self._floor = max(self._floor, flush_id)
+            self.book.accounts[account.account_id] = account
+            self._wishes.pop(account.hex, None)
+
+    async def _load_named(self, connection: Connection, commands: list[Command]) -> None:
+        """Lots that a held or reversed exchange names and that memory does not know."""
+        wanted: list[tuple[AccountState, int]] = []
+        for command in commands:
+            progress = self.book.exchanges.get(_exchange_of(command) or "")
+            if progress is None:
+                continue
+            for leg in progress.legs:
+                account = self.book.accounts[leg.account_id]
+                named = leg.taken if isinstance(command, Reverse) else leg.holds
+                if account.type.has_lots and leg.amount < 0:
+                    wanted += [(account, int(lot[0] or 0)) for lot in named if lot[0] and not account.knows(int(lot[0]))]
+        if not wanted:
+            return
+        if any(account.landed > self._landed for account, _ in wanted):
+            raise MustSettle
+        await loading.load_named_lots(connection, wanted)
+
+    async def _load_stored(self, connection: Connection, commands: list[Command]) -> None:
+        """What the database has already under the ids and references of these commands."""
+        births = {c.exchange_id: c for c in commands if isinstance(c, Create | Reverse)}
+        for progress, stored in await loading.load_exchanges(connection, [each[4:] for each in births]):
+            births[progress.exchange_id].stored = stored
+        references = {c.request.reference: c for c in births.values() if c.request.reference is not None}
+        if references:
+            taken = await loading.load_references(connection, references)
+            for reference, exchange_id in taken.items():
+                references[reference].reference_taken = references[reference].exchange_id != exchange_id
+        actions = {(c_exchange[4:], c.action_id[4:]): c for c in commands
+                   if isinstance(c, Capture | Release) and (c_exchange := _exchange_of(c)) is not None}  # fmt: skip
+        if actions:
+            for key, stored in (await loading.load_actions(connection, list(actions))).items():
+                actions[key].stored = stored
+
+    # -- commit ---------------------------------------------------------------------------------------------------
+
+    async def _commit(self, draft: Draft) -> Sequence[Answer | PaymentError]:
+        page = draft.page
+        if not page.empty:
+            await self.writer.write(draft.rows)
+            wake(self._database, SERVICE)
+        elif page.consulted:
+            await self.writer.verify(draft.rows)
+        else:
+            await self.writer.unlock()
+        self._landed = page.serial
+        return page.outcomes
+
+    def _forget(self, draft: Draft) -> None:
+        self.book.forget(draft.page)
+
+    # -- memory ---------------------------------------------------------------------------------------------------
+
+    def _evict(self) -> None:
+        """Keep memory bounded: the oldest go first, those used since they were last considered get another round."""
+        _second_chance(self.book.accounts, self._landed)
+        exchanges: dict[str, Progress] = self.book.exchanges
+        if len(exchanges) > EXCHANGES_MAX and self._landed == self._serial:
+            for exchange_id in list(exchanges)[: len(exchanges) - EXCHANGES_MAX]:
+                del exchanges[exchange_id]
+
+
+def _second_chance(accounts: dict[str, AccountState], landed: int) -> None:
+    surplus = len(accounts) - ACCOUNTS_MAX
+    while surplus > 0:
+        surplus -= 1
+        account_id = next(iter(accounts))
+        account = accounts.pop(account_id)
+        if account.landed > landed or (account.used and len(account.side) < SIDE_LOTS_MAX):
+            account.used = False
+            accounts[account_id] = account
+
+
+def _exchange_of(command: Command) -> str | None:
+    match command:
+        case Capture() | Reverse():
+            return command.request.exchange_id
+        case Release():
+            return command.exchange_id
+        case _:
+            return None
+
+
+def _refused_an_action(commands: list[Command], page: Page) -> bool:
+    """A refusal may rest on an exchange that another process has carried further: decide again on what is stored."""
+    return any(
+        isinstance(outcome, PaymentError) and isinstance(command, Capture | Release | Reverse)
+        for command, outcome in zip(commands, page.outcomes, strict=True)
+    )

@@ -1,0 +1,143 @@
+"""A page as arrays, one a column, in the order of the statements that write it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from kessai.foundation.events import encode_events
+from kessai.foundation.ids import new_hex
+from kessai.services.ledger.api import ExchangeState
+from kessai.services.ledger.domain.page import Page
+from kessai.services.ledger.domain.progress import Progress
+from kessai.services.ledger.domain.state import NEVER, AccountState, flush_instant, instant
+
+Columns = list[Sequence[object]]
+
+encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Rows:
+    """What a page writes. `births` and `progress` are None when their statements have nothing to do."""
+
+    flush_id: int
+    effects: int
+    digest: bytes
+    expected: int
+    flush: Columns
+    births: Columns | None
+    progress: Columns | None
+    carried: int
+    verified: Columns
+    """Only looked at: for a page that writes nothing."""
+
+
+def columns(rows: Iterable[Sequence[object]], width: int) -> Columns:
+    """Rows turned into columns; `width` empty ones when there are none."""
+    turned: Columns = list(zip(*rows, strict=True))
+    return turned or [()] * width
+
+
+def page_digest(records: Iterable[bytes], digests: Iterable[bytes]) -> bytes:
+    """SHA-256 over a page's effects in their order, then over the content digests of the exchanges among them."""
+    return hashlib.sha256(b"\n".join(records) + b"\x00" + b"".join(digests)).digest()
+
+
+def rows_of(page: Page) -> Rows:
+    """Everything a page writes, fixed now: later pages may change the same accounts."""
+    changed = [account for account in page.accounts if account not in page.births]
+    progress, carried = _progress_columns(page)
+    return Rows(
+        flush_id=page.flush_id,
+        effects=len(page.records),
+        digest=page_digest(page.records, [row[3] for row in page.exchanges]),
+        expected=1 + len(changed) + len(page.consulted) + len(page.lots),
+        flush=[
+            *columns([_changed(account) for account in changed], 8),
+            *_consulted(page),
+            *columns(page.logs, 8),
+            *columns([(owner.hex, lot.sequence, lot.remaining, lot.held) for lot, owner in page.lots.items()], 4),
+            *columns(_new_lots(page), 7),
+            *columns(page.lot_logs, 5),
+            *columns(page.exchanges, 6),
+            *columns(page.hot_logs, 5),
+            *columns(_outbox(page), 5),
+        ],
+        births=_birth_columns(page, changed),
+        progress=progress,
+        carried=carried,
+        verified=_consulted(page),
+    )
+
+
+def _changed(account: AccountState) -> tuple[object, ...]:
+    return (
+        account.hex, account.was, account.balance, account.held, account.version, account.overdraft,
+        account.freeze.value, account.closed,
+    )  # fmt: skip
+
+
+def _consulted(page: Page) -> Columns:
+    return columns([(account.hex, version) for account, version in page.consulted.items()], 2)
+
+
+def _new_lots(page: Page) -> Iterable[tuple[object, ...]]:
+    for account, lot, _ in page.new_lots:
+        expires = None if lot.expires == NEVER else instant(lot.expires)
+        yield (account.hex, lot.sequence, lot.amount, lot.remaining, lot.held, expires, lot.rate)
+
+
+def _outbox(page: Page) -> Iterable[tuple[object, ...]]:
+    recorded_at = flush_instant(page.flush_id)
+    effects = page.exchange_records()
+    if effects:
+        yield (new_hex(), "ledger.exchange", len(effects), encode_events(effects), recorded_at)
+    if page.expiries:
+        yield (new_hex(), "ledger.expiry", len(page.expiries), encode_events(page.expiries), recorded_at)
+
+
+def _birth_columns(page: Page, changed: list[AccountState]) -> Columns | None:
+    if not (page.births or page.account_events or page.references):
+        return None
+    metadata = {account.hex for account in changed} & {event[0] for event in page.account_events}
+    return [
+        *columns([_born(account) for account in page.births], 11),
+        *columns(page.account_events, 5),
+        *columns(page.references, 2),
+        *columns([(a.hex, encode(a.metadata).decode()) for a in changed if a.hex in metadata], 2),
+    ]
+
+
+def _born(account: AccountState) -> tuple[object, ...]:
+    return (
+        account.hex, account.owner, account.type.code, account.type.asset, account.balance, account.held,
+        account.version, account.overdraft, account.freeze.value, account.closed, encode(account.metadata).decode(),
+    )  # fmt: skip
+
+
+def _progress_columns(page: Page) -> tuple[Columns | None, int]:
+    if not page.progress and not page.actions:
+        return None, 0
+    begun = [_begun(progress) for progress, was in page.progress.items() if was == 0]
+    carried = [
+        (progress.hex, progress.state.value, was, progress.version, _encoded(progress))
+        for progress, was in page.progress.items()
+        if was
+    ]
+    return [*columns(begun, 5), *columns(page.actions, 6), *columns(carried, 5)], len(carried)
+
+
+def _begun(progress: Progress) -> tuple[object, ...]:
+    expires: datetime | None = None
+    if progress.expires is not None and progress.state is ExchangeState.AUTHORIZED:
+        expires = instant(progress.expires)
+    return (progress.hex, progress.state.value, progress.version, expires, _encoded(progress))
+
+
+def _encoded(progress: Progress) -> bytes:
+    return encode((progress.state, progress.legs, progress.actions))

@@ -1,0 +1,262 @@
+"""The one connection that writes: a slot under a lease with its own seal chain, and pages written in one statement.
+
+Fencing: a flush carries its slot's epoch and sequence; a process whose slot was taken over cannot write. A lost
+connection leaves a commit's outcome open; it is looked up by flush id after taking a new epoch, which waits for
+whatever the old connection may still be doing. Leases run on the database's real time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import struct
+import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+import asyncpg
+import structlog
+from asyncpg.transaction import Transaction
+
+from kessai.foundation.clock import Clock
+from kessai.foundation.db import EXHAUSTED, LOST, RETRYABLE, Connection, Database, load_queries, role_of
+from kessai.foundation.errors import Unavailable, Unknown
+from kessai.foundation.groupcommit import Conflicted
+from kessai.services.ledger.domain.state import SLOT_BITS, SLOTS_MAX, micros
+from kessai.services.ledger.store import PACKAGE, SERVICE
+from kessai.services.ledger.store.rows import Rows
+
+LEASE = timedelta(seconds=10)
+HEARTBEAT_S = 2.0
+RESOLVE_S_MAX = 30.0
+"""How long a flush with an open outcome is inquired before its callers are told that it is unknown."""
+GENESIS = bytes(32)
+PLANS = (
+    "SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+    "SET enable_seqscan = off"
+)
+"""A page names the rows it wants by key: the planner, which cannot see how many, must not scan tables for them."""
+STALE = (asyncpg.CheckViolationError, asyncpg.UniqueViolationError, *RETRYABLE)
+"""Memory and database differ: the version check, a lot's bounds, or an id that is already there."""
+
+log = structlog.get_logger("kessai.ledger")
+
+
+def next_seal(previous: bytes, flush_id: int, digest: bytes, effects: int, expected: int) -> bytes:
+    """Seal of a flush: SHA-256 over its writer's previous seal, the flush's numbers and the digest of its effects."""
+    numbers = struct.pack(">qii", flush_id, effects, expected)
+    return hashlib.sha256(previous + numbers + digest).digest()
+
+
+class Writer:
+    """Owns the writing connection, the slot and the seal chain of one process."""
+
+    def __init__(self, database: Database, clock: Clock, *, idle: Callable[[], bool]) -> None:
+        self.idle = idle
+        """Whether nothing is decided or in flight, so that later flushes get later ids."""
+        self._database = database
+        self._clock = clock
+        self._sql = load_queries(PACKAGE)
+        self._connection: Connection | None = None
+        self._holder = uuid.uuid4()
+        self._heart: asyncio.Task[None] | None = None
+        self._locked: Transaction | None = None
+        self.slot = 0
+        self.epoch = 0
+        self.sequence = 0
+        self.seal = GENESIS
+        self.last_id = 0
+        """Newest flush id given out; those of later flushes are larger."""
+        self.landed_id = 0
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Connect and take a slot."""
+        await self.ready()
+        self._heart = asyncio.create_task(self._beat())
+
+    async def close(self) -> None:
+        """Give the slot back and disconnect."""
+        if self._heart is not None:
+            self._heart.cancel()
+            await asyncio.gather(self._heart, return_exceptions=True)
+        if self._connection is not None and not self._connection.is_closed():
+            with contextlib.suppress(*LOST, TimeoutError):
+                await self._connection.fetch(self._sql["release_writer"], self.slot, self.epoch)
+                await self._connection.close(timeout=5)
+
+    async def ready(self) -> Connection:
+        """The writing connection, opened and with a slot claimed; raises Unavailable while there is no database."""
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
+        async with self._opening:
+            if self._connection is None or self._connection.is_closed():
+                self._locked = None
+                connection = await self._database.connect(role_of(SERVICE))
+                try:
+                    await connection.execute(PLANS)
+                    await self._claim(connection)
+                except (*LOST, *EXHAUSTED, *RETRYABLE, TimeoutError) as error:
+                    connection.terminate()
+                    raise Unavailable("database_unavailable", "The database cannot be reached just now.") from error
+                self._connection = connection
+            return self._connection
+
+    async def _claim(self, connection: Connection) -> None:
+        rows = await connection.fetch(self._sql["list_writers"])
+        own = [row["slot"] for row in rows if row["slot"] == self.slot and self.epoch]
+        lapsed = [row["slot"] for row in rows if row["lapsed"] or row["fenced"]]
+        for slot in (*own, *lapsed):
+            claimed = await connection.fetchrow(self._sql["claim_writer"], slot, self._holder, LEASE, GENESIS)
+            if claimed is not None:
+                return self._take(claimed)
+        for slot in range(len(rows), SLOTS_MAX):
+            claimed = await connection.fetchrow(self._sql["insert_writer"], slot, self._holder, LEASE, GENESIS)
+            if claimed is not None:
+                return self._take(claimed)
+        raise Unavailable("no_writer_slot", "Too many processes are writing.")
+
+    def _take(self, row: asyncpg.Record) -> None:
+        self.slot, self.epoch, self.sequence, self.seal = row["slot"], row["epoch"], 0, GENESIS
+        self.last_id = max(self.last_id, row["stable_id"])
+        self.landed_id = self.last_id
+        log.info("writer_slot_taken", slot=self.slot, epoch=self.epoch)
+
+    def next_id(self, floor: int) -> int:
+        """A new flush id: now, but after every earlier one and after `floor`."""
+        at = max(micros(self._clock.now()), (max(self.last_id, floor) >> SLOT_BITS) + 1)
+        self.last_id = (at << SLOT_BITS) | self.slot
+        return self.last_id
+
+    async def lock(self) -> Connection:
+        """Begin the transaction in which rows are locked before they are decided on (after repeated conflicts)."""
+        connection = await self.ready()
+        await self.unlock()
+        self._locked = connection.transaction(isolation="read_committed")
+        await self._locked.start()
+        return connection
+
+    async def unlock(self) -> None:
+        """Give up locks, if any are held."""
+        if self._locked is not None:
+            transaction, self._locked = self._locked, None
+            with contextlib.suppress(*LOST, asyncpg.PostgresError):
+                await transaction.rollback()
+
+    async def write(self, rows: Rows) -> None:
+        """Commit a page. Raises Conflicted (nothing written), Unavailable (nothing written) or Unknown."""
+        epoch = self.epoch
+        seal = next_seal(self.seal, rows.flush_id, rows.digest, rows.effects, rows.expected)
+        try:
+            connection = await self.ready()
+            if self.epoch != epoch:
+                raise Conflicted
+            await self._write(connection, rows, seal)
+        except STALE as error:
+            await self.unlock()
+            await self._check_epoch()
+            raise Conflicted from error
+        except EXHAUSTED as error:
+            await self.unlock()
+            raise Unavailable("database_exhausted", "The database has no room for this just now.") from error
+        except (*LOST, TimeoutError) as error:
+            log.warning("connection_lost_in_commit", flush_id=rows.flush_id, error=type(error).__name__)
+            await self._resolve(rows.flush_id)
+            return
+        self.sequence += 1
+        self.seal = seal
+        self.landed_id = rows.flush_id
+
+    async def _write(self, connection: Connection, rows: Rows, seal: bytes) -> None:
+        if rows.births is None and rows.progress is None:
+            await self._write_flush(connection, rows, seal)
+            await self._commit_locked()
+            return
+        transaction = None if self._locked is not None else connection.transaction()
+        if transaction is not None:
+            await transaction.start()
+        try:
+            if rows.births is not None:
+                await connection.execute(self._sql["write_births"], rows.flush_id, *rows.births)
+            if rows.progress is not None:
+                carried = await connection.fetchval(self._sql["write_progress"], rows.flush_id, *rows.progress)
+                if carried != rows.carried:
+                    raise Conflicted
+            await self._write_flush(connection, rows, seal)
+        except BaseException:
+            if transaction is not None and not connection.is_closed():
+                with contextlib.suppress(*LOST, asyncpg.PostgresError):
+                    await transaction.rollback()
+            raise
+        if transaction is not None:
+            await transaction.commit()
+        await self._commit_locked()
+
+    async def _write_flush(self, connection: Connection, rows: Rows, seal: bytes) -> None:
+        await connection.execute(
+            self._sql["write_flush"], rows.flush_id, self.slot, self.epoch, self.sequence + 1, rows.effects,
+            rows.digest, seal, rows.expected, *rows.flush,
+        )  # fmt: skip
+
+    async def _commit_locked(self) -> None:
+        if self._locked is not None:
+            transaction, self._locked = self._locked, None
+            await transaction.commit()
+
+    async def verify(self, rows: Rows) -> None:
+        """See that what a page of refusals and look-ups was decided on still holds; raises Conflicted."""
+        try:
+            connection = await self.ready()
+            count = await connection.fetchval(self._sql["verify_versions"], *rows.verified)
+        except RETRYABLE as error:
+            raise Conflicted from error
+        except (*LOST, *EXHAUSTED, TimeoutError) as error:
+            raise Unavailable("database_unavailable", "The database cannot be reached just now.") from error
+        finally:
+            await self.unlock()
+        if count != len(rows.verified[0]):
+            raise Conflicted
+
+    async def _check_epoch(self) -> None:
+        """After a conflict: were we fenced? Then drop the connection, so that the next page claims a slot anew."""
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            return
+        with contextlib.suppress(*LOST, TimeoutError):
+            rows = await connection.fetch(self._sql["list_writers"])
+            if not any(row["slot"] == self.slot and row["epoch"] == self.epoch for row in rows):
+                log.warning("writer_fenced", slot=self.slot, epoch=self.epoch)
+                connection.terminate()
+
+    async def _resolve(self, flush_id: int) -> None:
+        """Did the flush commit? Taking a new epoch waits for the old connection's transaction to end either way."""
+        if self._connection is not None:
+            self._connection.terminate()
+        give_up = time.monotonic() + RESOLVE_S_MAX
+        while time.monotonic() < give_up:
+            try:
+                connection = await self.ready()
+                found = await connection.fetchval(self._sql["find_flush"], flush_id)
+            except (Unavailable, *LOST, TimeoutError):
+                await asyncio.sleep(0.1)
+                continue
+            if found is None:
+                raise Conflicted
+            return
+        raise Unknown("outcome_unknown", "The database was lost during the commit; send the same request again.")
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            with contextlib.suppress(Unavailable, *LOST, TimeoutError, asyncpg.PostgresError):
+                await self.renew()
+
+    async def renew(self) -> None:
+        """Prolong the lease; with nothing in flight, promise that no flush will be recorded before now."""
+        if self.idle():
+            self.landed_id = self.next_id(0)
+        await self._database.fetch(
+            role_of(SERVICE), self._sql["renew_writer"], self.slot, self.epoch, LEASE, self.landed_id
+        )

@@ -11,6 +11,7 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import msgspec
@@ -36,6 +37,8 @@ AmountMinor = Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MINOR_MAX, description
 Asset = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3,8}$", description="asset code, e.g. JPY or BTC")]
 Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A point in time; text without an offset is refused."""
 PageLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 

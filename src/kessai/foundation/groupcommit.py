@@ -213,6 +213,8 @@ class GroupCommit(Generic[C, P, R]):
         for attempt in range(1, ATTEMPTS_MAX):
             try:
                 plan = await self._prepare(_commands(waiting), attempt)
+            except MustSettle:
+                continue  # nothing is in flight any more: it asks again with what it has learned
             except Exception as error:  # noqa: BLE001  (handed to the caller below)
                 failure = error
                 break

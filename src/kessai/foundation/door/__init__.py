@@ -17,6 +17,7 @@ from kessai.foundation.door.sending import Sent, sending
 __all__ = [
     "Authenticate",
     "DoorApp",
+    "DoorMetrics",
     "Observe",
     "Principal",
     "Sent",
@@ -24,7 +25,6 @@ __all__ = [
     "close_client",
     "grpc_client",
     "grpc_server",
-    "DoorMetrics",
     "rest_app",
     "rest_client",
     "sending",

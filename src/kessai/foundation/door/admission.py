@@ -25,7 +25,7 @@ INTERNAL_SCOPE = "internal"
 
 R = TypeVar("R")
 
-_IDEMPOTENCY_KEY = re.compile(r'[!-~]{1,255}\Z|"[!#-\[\]-~]{1,255}"\Z')
+_IDEMPOTENCY_KEY = re.compile(r'(?!")[!-~]{1,255}\Z|"[!#-\[\]-~]{1,255}"\Z')
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _PROCESSING_ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}\Z")
 _TIMEOUT_MS = re.compile(r"[1-9][0-9]{0,5}\Z")

@@ -103,7 +103,7 @@ _BY_STATUS: dict[int, type[PaymentError]] = {
 
 
 def public_error(error: Exception, *, verb: str, request_id: str) -> PaymentError:
-    """The error that the caller may see; an unexpected one is logged with its traceback and told as `internal_error`."""
+    """The error that the caller may see; an unexpected one is logged whole and told as `internal_error`."""
     if isinstance(error, PaymentError) and type(error) is not PaymentError:
         return error
     _log.error("unexpected_error", verb=verb, request_id=request_id, exc_info=error)

@@ -77,7 +77,7 @@ def file_of(door: type) -> Any:
             name=method_of(bound),
             input_type=f".{package}.{bound.request.__name__}",
             output_type=f".{package}.{bound.response.__name__}",
-            server_streaming=bound.spec.stream,
+            server_streaming=bound.spec.stream or None,
         )
     return file
 
@@ -160,8 +160,9 @@ def proto_text(door: type) -> str:
     lines.append(f"service {door.__name__} {{")
     for bound, method in zip(verbs_of(door), file.service[0].method, strict=True):
         lines += _comment(bound.spec.summary, "  ")
-        answer = f"{'stream ' if method.server_streaming else ''}{_short(method.output_type)}"
-        lines.append(f"  rpc {method.name}({_short(method.input_type)}) returns ({answer});")
+        # Full names: a bare one would mean the method itself wherever both are called alike.
+        answer = f"{'stream ' if method.server_streaming else ''}{method.output_type}"
+        lines.append(f"  rpc {method.name}({method.input_type}) returns ({answer});")
     lines.append("}")
     for message, target in zip(_messages_of(verbs_of(door)), file.message_type, strict=True):
         lines += ["", *_comment(message.__doc__ or "", ""), *_message_text(target, message)]
@@ -283,7 +284,13 @@ def _read_step(field: Field) -> Callable[[Any], Any] | None:
             step: Callable[[Any], Any] = list if inner is None else lambda value: [inner(item) for item in value]
         case Many.MAP:
             step = dict if inner is None else lambda value: {key: inner(item) for key, item in value.items()}
-    return (lambda box: step(box.values)) if field.boxed else step
+    if not field.boxed:
+        return step
+
+    def unbox(box: Any) -> Any:
+        return step(box.values)
+
+    return unbox
 
 
 def _writer(message: type[Message]) -> Callable[[Message, Any], None]:

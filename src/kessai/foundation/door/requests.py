@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import types
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -42,24 +43,24 @@ def body_message(bound: BoundVerb) -> type[Message]:
     """What the body holds: the request itself, or a message of its fields that are not in the path."""
     if not path_fields(bound):
         return bound.request
-    infos = {info.name: info for info in msgspec.structs.fields(bound.request)}
-    return msgspec.defstruct(
-        f"{bound.request.__name__}Body",
-        [_redefine(infos[field.name]) for field in rest_fields(bound)],
-        bases=(Message,),
-        module=bound.request.__module__,
-        namespace={"__doc__": bound.request.__doc__},
-        kw_only=True,
-        frozen=True,
-    )
+    names = {field.name for field in rest_fields(bound)}
+    return _part(bound.request, f"{bound.request.__name__}Body", names)
 
 
-def _redefine(info: msgspec.structs.FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
-    if info.default is not msgspec.NODEFAULT:
-        return info.name, info.type, info.default
-    if info.default_factory is not msgspec.NODEFAULT:
-        return info.name, info.type, msgspec.field(default_factory=info.default_factory)
-    return info.name, info.type
+def _part(message: type[Message], name: str, fields: set[str]) -> type[Message]:
+    """A message of some of another one's fields, with their constraints and defaults."""
+    infos = [info for info in msgspec.structs.fields(message) if info.name in fields]
+    body: dict[str, Any] = {
+        "__module__": message.__module__,
+        "__doc__": message.__doc__,
+        "__annotations__": {info.name: info.type for info in infos},
+    }
+    for info in infos:
+        if info.default is not msgspec.NODEFAULT:
+            body[info.name] = info.default
+        elif info.default_factory is not msgspec.NODEFAULT:
+            body[info.name] = msgspec.field(default_factory=info.default_factory)
+    return cast("type[Message]", types.new_class(name, (Message,), exec_body=lambda namespace: namespace.update(body)))
 
 
 class RequestReader:
@@ -78,7 +79,9 @@ class RequestReader:
         self.body_optional = not any(field.required for field in self._rest.values())
         if self.takes_body:
             self._decode = StrictDecoder(body_message(bound))
-            self._path_message = _path_message(bound) if self._path else None
+            self._path_message = (
+                _part(bound.request, f"{bound.request.__name__}Path", set(self._path)) if self._path else None
+            )
         else:
             self._converters = {name: _converter(field) for name, field in self._rest.items()}
 
@@ -113,12 +116,6 @@ class RequestReader:
 
     def _in_path(self, values: tuple[str, ...]) -> zip[tuple[str, Callable[[str, str], Any], str]]:
         return zip(self._path, self._path_convert, values, strict=True)
-
-
-def _path_message(bound: BoundVerb) -> type[Message]:
-    in_path = set(path_fields(bound))
-    fields = [(info.name, info.type) for info in msgspec.structs.fields(bound.request) if info.name in in_path]
-    return msgspec.defstruct(f"{bound.request.__name__}Path", fields, bases=(Message,), kw_only=True, frozen=True)
 
 
 def _checked(plain: dict[str, Any], message: type[Message]) -> Message:

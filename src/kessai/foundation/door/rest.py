@@ -7,7 +7,7 @@ pages). Every answer carries X-Request-Id; every error is problem details.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -130,7 +130,8 @@ async def _not_found(request: Request, _: Exception) -> Response:
 
 
 async def _not_allowed(request: Request, error: Exception) -> Response:
-    allow: str = (getattr(error, "headers", None) or {}).get("Allow", "")
+    headers = cast("dict[str, str]", getattr(error, "headers", None) or {})
+    allow = headers.get("Allow", "")
     refusal = _wrong_method(request.method, [name for name in allow.split(", ") if name])
     return _problem_response(request, refusal, {"allow": allow})
 

@@ -69,7 +69,9 @@ def grpc_server(
     pool = pool_of(door for door, _ in doors)
     for door, implementation in doors:
         handlers = {
-            method_of(bound): _handler(pool, door, bound, getattr(implementation, bound.spec.name), authenticate, observe)
+            method_of(bound): _handler(
+                pool, door, bound, getattr(implementation, bound.spec.name), authenticate, observe
+            )
             for bound in verbs_of(door)
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service_of(door), handlers),))
@@ -154,7 +156,7 @@ class _Verb:
         try:
             call = await self._admit(said, request_id)
             answer = self._response.write(await self._carried(self._read(raw), call, context))
-        except Exception as error:  # noqa: BLE001 - the edge: nothing may pass unanswered
+        except Exception as error:
             known = public_error(error, verb=self._spec.name, request_id=request_id)
             self._observe(self._spec.name, known.http_status, perf_counter() - started)
             await _refuse(context, known, request_id, call)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum, StrEnum
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -98,7 +99,7 @@ def _field(message: type[Message], number: int, info: msgspec.structs.FieldInfo)
 def _bare(annotation: Any) -> Any:
     while typing.get_origin(annotation) is Annotated:
         annotation = typing.get_args(annotation)[0]
-    return typing.cast("Any", getattr(annotation, "__supertype__", annotation))
+    return getattr(annotation, "__supertype__", annotation)
 
 
 def _unfold(annotation: Any) -> tuple[Many, bool, Any]:
@@ -157,7 +158,7 @@ def field_notes(message: type) -> dict[str, str]:
         return {}
     notes: dict[str, str] = {}
     body = tree.body if isinstance(tree, ast.ClassDef) else []
-    for field, note in zip(body, body[1:], strict=False):
+    for field, note in pairwise(body):
         match field, note:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as text)):
                 notes[name] = inspect.cleandoc(text)

@@ -66,7 +66,9 @@ def _explain(body: bytes, error: Exception) -> Invalid:
     except RecursionError:
         return _too_deep()
     except (msgspec.MsgspecError, ValueError) as malformed:
-        return Invalid("malformed_json", f"The body is not JSON in UTF-8: {str(malformed)[:PLACE_CHARS_MAX]}.", field="$")
+        return Invalid(
+            "malformed_json", f"The body is not JSON in UTF-8: {str(malformed)[:PLACE_CHARS_MAX]}.", field="$"
+        )
     if _deeper_than(body, DEPTH_MAX):
         return _too_deep()
     try:

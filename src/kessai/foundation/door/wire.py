@@ -170,9 +170,7 @@ class Wire:
                 self._give_back(connection)
             return answer
 
-    async def stream(
-        self, method: str, target: str, headers: dict[str, str]
-    ) -> AsyncIterator[tuple[Answer, bytes]]:
+    async def stream(self, method: str, target: str, headers: dict[str, str]) -> AsyncIterator[tuple[Answer, bytes]]:
         """The pieces of a long answer, each with its head; at least one, maybe empty."""
         async with self._room:
             connection, answer = await self._ask(method, target, headers, b"", repeatable=True)

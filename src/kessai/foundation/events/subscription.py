@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +27,7 @@ POLL_S = 1.0
 BACKOFF_S_MAX = 5.0
 ATTEMPTS_ALONE_MAX = 5
 """Retryable failures of one event alone, before it is parked like any other."""
+POLLS_PER_SKIP = 32
 PARKED_LISTED_MAX = 1_000
 
 
@@ -79,6 +81,7 @@ class Subscription:
         self._queries = load_queries("kessai.foundation.events", schema=subscriber)
         self._source_queries = load_queries("kessai.foundation.events", schema=source)
         self._lease = Lease(database, subscriber, f"subscription/{name}", lease_s=lease_s)
+        self._idle_polls = 0
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -96,6 +99,7 @@ class Subscription:
         cursor = await self._cursor()
         events, end = await self._events_after(cursor)
         if not events:
+            await self._skip_ahead(cursor)
             return 0
         try:
             await self._apply(events, cursor, end)
@@ -170,6 +174,19 @@ class Subscription:
             end = _Cursor(row["position"], len(found))
             events += found[cursor.handled :] if row["position"] == cursor.position else found
         return events, end
+
+    async def _skip_ahead(self, cursor: _Cursor) -> None:
+        """Now and then move past positions of other topics, so that they are not searched through again and again."""
+        self._idle_polls += 1
+        if self._idle_polls % POLLS_PER_SKIP:
+            return
+        rows = await self._database.fetch(role_of(self.source), self._source_queries["outbox_head"], self.source)
+        head = _Cursor(rows[0]["position"], 0)
+        # Looked at again after the head was read: what has no events up to there will never have any.
+        events, _ = await self._events_after(cursor)
+        if not events and head.position > cursor.position:
+            with suppress(_Moved):
+                await self._database.transaction(self._role, lambda connection: self._move(connection, cursor, head))
 
     async def _apply(self, events: list[Event], start: _Cursor, end: _Cursor) -> None:
         async def work(connection: Connection) -> None:

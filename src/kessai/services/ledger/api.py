@@ -6,14 +6,13 @@ Amounts are whole minor units. In an answer a leg's `amount_minor` is signed: ne
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Protocol
 
 import msgspec
 
-from kessai.foundation.contract import AmountMinor, Asset, Label, Message, PageLimit, Reference, verb
+from kessai.foundation.contract import AmountMinor, Asset, Instant, Label, Message, PageLimit, Reference, verb
 from kessai.foundation.ids import AccountId, derived_hex
 
 LEGS_MAX = 64
@@ -78,7 +77,7 @@ class Account(Message):
     closed: bool
     version: int
     metadata: Metadata
-    opened_at: datetime
+    opened_at: Instant
     log_only: bool
     """No running balance: `balance_minor` is summed when asked, `version` is always 0."""
 
@@ -135,7 +134,7 @@ class Leg(Message):
     account_type: Label | None = None
     balancing: bool = False
     """Source: as much as there is, up to `amount_minor`. Target: whatever the sources gave (one a side and asset)."""
-    expires_at: datetime | None = None
+    expires_at: Instant | None = None
     """Target: when the new lot expires; None takes the type's own lifetime."""
     balance_at_least_minor: int | None = None
     """Condition: the balance before this exchange."""
@@ -157,7 +156,7 @@ class CreateExchange(Message):
     kind: Label = "transfer"
     capture: bool = True
     """False: only hold the sources (仮売上) until capture, void or `expires_at`."""
-    expires_at: datetime | None = None
+    expires_at: Instant | None = None
     """When an uncaptured exchange lapses; None: seven days."""
     rate: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,18}(\.[0-9]{1,12})?$")] | None = None
     """Units of the price asset (JPY) per one unit of the other (BTC), for an exchange of two assets."""
@@ -196,9 +195,9 @@ class Exchange(Message):
     kind: str
     state: ExchangeState
     legs: list[ExchangeLeg]
-    recorded_at: datetime
+    recorded_at: Instant
     reference: str | None
-    expires_at: datetime | None
+    expires_at: Instant | None
     reverses: str | None
     """The exchange that this one undoes, wholly or in part."""
     rate: str | None
@@ -308,7 +307,7 @@ class AccountLog(Message):
     held_change_minor: int
     balance_minor: int | None
     held_minor: int | None
-    recorded_at: datetime
+    recorded_at: Instant
 
 
 class AccountLogPage(Message):
@@ -334,7 +333,7 @@ class Lot(Message):
     amount_minor: int
     remaining_minor: int
     held_minor: int
-    expires_at: datetime | None
+    expires_at: Instant | None
     acquisition_rate: str | None
 
 
@@ -349,14 +348,14 @@ class GetSnapshot(Message):
     """An account with its lots as of any past instant; None is now."""
 
     account_id: Id
-    as_of: datetime | None = None
+    as_of: Instant | None = None
 
 
 class Snapshot(Message):
     """What the account held at that instant."""
 
     account_id: str
-    as_of: datetime
+    as_of: Instant
     balance_minor: int
     held_minor: int
     lots: list[Lot]
@@ -385,7 +384,7 @@ class TypeTotals(Message):
 class ExportLogs(Message):
     """All account logs, or those recorded at or after an instant."""
 
-    since: datetime | None = None
+    since: Instant | None = None
 
 
 class ListAccountTypes(Message):

@@ -123,6 +123,8 @@ def update(memory: Memory, page: Page, command: Update) -> Account:
     overdraft = account.overdraft
     if request.overdraft_limit_minor is not None:
         overdraft = _overdraft(account.type, request.overdraft_limit_minor)
+        if account.balance - account.held < -overdraft:
+            raise Invalid("overdraft_not_allowed", "The account is overdrawn by more than that already.")
     page.touch(account)
     account.overdraft = overdraft
     if request.metadata is not None:

@@ -67,13 +67,22 @@ class Book:
             if type(command) is Create and command.chain is not None:
                 at = self._decide_chain(page, commands, at, command.chain)
                 continue
+            born = len(page.births)
             try:
                 outcomes.append(rules[type(command)](self, page, command))
             except PaymentError as refusal:
+                self._unbear(page, born)
                 outcomes.append(refusal)
             at += 1
         for account in page.births:
             accounts_rules.record_birth(page, account)
+
+    def _unbear(self, page: Page, born: int) -> None:
+        """A refused command opens no account: checks come first, so that its births are the page's last touches."""
+        while len(page.births) > born:
+            account, _ = page.births.popitem()
+            page.accounts.remove(account)
+            del self.accounts[account.account_id]
 
     def _decide_chain(self, page: Page, commands: Sequence[Command], start: int, chain: Chain) -> int:
         """Decide linked exchanges; when one is refused, all that the others did is undone."""

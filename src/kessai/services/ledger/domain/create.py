@@ -10,6 +10,7 @@ import msgspec
 from kessai.foundation.errors import Conflict, Invalid, NotFound, Refused
 from kessai.foundation.money import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Rounding, convert
 from kessai.services.ledger.api import (
+    CreateExchange,
     Exchange,
     ExchangeLeg,
     ExchangeRecorded,
@@ -61,8 +62,10 @@ def create(memory: Memory, page: Page, command: Create) -> Exchange:
     if (earlier := _earlier(page, command)) is not None:
         return earlier
     request = command.request
+    if not command.exchange_id.startswith("exc_"):
+        raise Invalid("malformed_id", "exchange_id must look like exc_ and 32 hexadecimal digits.", field="exchange_id")
     entries = _resolve(memory, page, command)
-    _check_accounts(entries)
+    _check_accounts(page, entries)
     _settle_amounts(page, entries, len(request.sources))
     entries += _positions(memory, page, command, entries)
     _check_conditions(entries)
@@ -82,7 +85,7 @@ def _earlier(page: Page, command: Create) -> Exchange | None:
         if born[0] != command.digest:
             raise Conflict("exchange_id_reused", "This exchange id was used with different content.")
         return born[1]
-    if command.reference_taken:
+    if command.reference_taken or command.request.reference in page.references:
         raise Conflict("reference_reused", "This reference belongs to another exchange.", reference=command.request.reference)
     return None
 
@@ -101,8 +104,10 @@ def _resolve(memory: Memory, page: Page, command: Create) -> list[Entry]:
                 raise Invalid("leg_account_ambiguous", "Name a leg by account_id, or by owner and account_type.", leg=number)
             if account is None:
                 account_type = types.require(leg.account_type)
-                if account_type.auto_create and (number >= sources or account_type.log_only):
+                if account_type.auto_create and (number >= sources or account_type.log_only or leg.balancing):
                     account = memory.birth(page, command.accounts[number], leg.owner, account_type)
+        elif not leg.account_id.startswith("acc_"):
+            raise Invalid("malformed_id", "account_id must look like acc_ and 32 hexadecimal digits.", leg=number)
         elif leg.owner is not None or leg.account_type is not None:
             raise Invalid("leg_account_ambiguous", "Name a leg by account_id, or by owner and account_type.", leg=number)
         if account is None:
@@ -113,7 +118,7 @@ def _resolve(memory: Memory, page: Page, command: Create) -> list[Entry]:
     return entries
 
 
-def _check_accounts(entries: list[Entry]) -> None:
+def _check_accounts(page: Page, entries: list[Entry]) -> None:
     for number, entry in enumerate(entries):
         account, leg = entry.account, entry.leg
         assert leg is not None
@@ -123,8 +128,11 @@ def _check_accounts(entries: list[Entry]) -> None:
             raise Refused("account_closed", "The account is closed.", leg=number)
         if account.freeze is not Freeze.NONE:
             _check_freeze(account, entry.amount, leg, number)
-        if leg.expires_at is not None and not account.type.expires:
-            raise Invalid("expiry_not_allowed", f"Lots of {account.type.code} do not expire.", leg=number)
+        if leg.expires_at is not None:
+            if not account.type.expires:
+                raise Invalid("expiry_not_allowed", f"Lots of {account.type.code} do not expire.", leg=number)
+            if micros(leg.expires_at) <= page.now:
+                raise Invalid("expires_in_past", "A lot must expire in the future.", leg=number)
 
 
 def _check_freeze(account: AccountState, amount: int, leg: Leg, number: int) -> None:
@@ -187,7 +195,7 @@ def _positions(memory: Memory, page: Page, command: Create, entries: list[Entry]
         return []
     request = command.request
     if len(sums) == 1 or 0 in sums.values():
-        if any(leg.balancing for leg in request.sources):
+        if any(leg.balancing for leg in request.sources) and _could_reach(request):
             raise Refused("insufficient_funds", "The sources together have less than the targets need.")
         raise Invalid("unbalanced", "Sources and targets of an asset must add up to the same amount.")
     if len(sums) > 2:
@@ -199,6 +207,12 @@ def _positions(memory: Memory, page: Page, command: Create, entries: list[Entry]
     return [
         Entry(_position(memory, page, pair, asset), -amount, None) for asset, amount in sorted(sums.items())
     ]
+
+
+def _could_reach(request: CreateExchange) -> bool:
+    """Whether the sources' limits suffice for the targets, so that only balances can be what is missing."""
+    limits = sum(leg.amount_minor for leg in request.sources)
+    return limits >= sum(leg.amount_minor for leg in request.targets if not leg.balancing)
 
 
 def _check_rate(sums: dict[str, int], rate: str) -> None:
@@ -226,6 +240,8 @@ def _check_conditions(entries: list[Entry]) -> None:
         leg, account = entry.leg, entry.account
         if leg is None or (leg.balance_at_least_minor is None and leg.version_equals is None):
             continue
+        if account.type.log_only:
+            raise Refused("condition_failed", "A log-only account has no running balance to require.", leg=number)
         if leg.balance_at_least_minor is not None and account.balance < leg.balance_at_least_minor:
             raise Refused("condition_failed", "The balance is below what the leg requires.", leg=number)
         if leg.version_equals is not None and account.version != leg.version_equals:
@@ -368,7 +384,7 @@ def record_birth(
     )
     page.records.append(record)
     if request.reference is not None:
-        page.references.append((request.reference, exchange_id[4:]))
+        page.references[request.reference] = exchange_id[4:]
     answer = Exchange(
         exchange_id=exchange_id,
         kind=request.kind,

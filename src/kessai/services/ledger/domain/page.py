@@ -30,7 +30,8 @@ class Page:
     records: list[bytes] = field(default_factory=list)
     """Canonical text of each effect, in order: what the seal covers."""
     exchanges: list[tuple[str, int, bytes, bytes, str, str | None]] = field(default_factory=list)
-    references: list[tuple[object, ...]] = field(default_factory=list)
+    references: dict[str, str] = field(default_factory=dict)
+    """Exchange (bare id) by its caller's reference."""
     actions: list[tuple[object, ...]] = field(default_factory=list)
     account_events: list[tuple[object, ...]] = field(default_factory=list)
     logs: list[tuple[object, ...]] = field(default_factory=list)

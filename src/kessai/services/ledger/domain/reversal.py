@@ -43,7 +43,7 @@ def _earlier(page: Page, command: Reverse) -> Exchange | None:
         if born[0] != command.digest:
             raise Conflict("exchange_id_reused", "This exchange id was used with different content.")
         return born[1]
-    if command.reference_taken:
+    if command.reference_taken or command.request.reference in page.references:
         raise Conflict(
             "reference_reused", "This reference belongs to another exchange.", reference=command.request.reference
         )
@@ -102,7 +102,7 @@ def _record(page: Page, command: Reverse, original: Progress, postings: list[Pos
     )
     _write(page, command.exchange_id, record, command.digest, command.caller, command.processing_id)
     if request.reference is not None:
-        page.references.append((request.reference, command.exchange_id[4:]))
+        page.references[request.reference] = command.exchange_id[4:]
     answer = _answer(page, command.exchange_id, request.kind, postings, reverses=original.exchange_id,
                      reference=request.reference, metadata=request.metadata,
                      processing_id=command.processing_id)  # fmt: skip

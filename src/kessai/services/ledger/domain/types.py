@@ -138,7 +138,21 @@ def load_account_types(document: TomlDocument | None = None) -> AccountTypes:
             if impossible(written):
                 raise document.error(("types", code, attribute), why)
         types[code] = complete(code, written)
+    _check_together(document, types)
     return AccountTypes(types)
+
+
+def _check_together(document: TomlDocument, types: dict[str, AccountType]) -> None:
+    together = AccountTypes(types)
+    positions: set[str] = set()
+    for code, each in types.items():
+        if each.position and each.asset in positions:
+            raise document.error(("types", code, "position"), f"{each.asset} has another position type already")
+        if each.position:
+            positions.add(each.asset)
+        if each.expires and together.breakage(each.asset) is None:
+            why = f"there is no expiry_breakage type of {each.asset} for what expires"
+            raise document.error(("types", code, "expires_after_days"), why)
 
 
 def complete(code: str, written: AccountType) -> AccountType:

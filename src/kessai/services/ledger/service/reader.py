@@ -23,6 +23,7 @@ from kessai.services.ledger.store.writer import Writer
 ROLE = role_of(SERVICE)
 EXPORT_PAGE = 5_000
 NEWEST = 2**63 - 1
+ORDINAL_MAX = 2**31 - 1
 FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 ALL_LOTS = 100_000
 
@@ -119,12 +120,12 @@ class Reader:
         """A page of an account's log, newest first."""
         account = await self.state(request.account_id)
         if account.type.log_only:
-            before = _cursor(request.cursor, 2) or [NEWEST, 2**31 - 1]
+            before = _cursor(request.cursor, NEWEST, ORDINAL_MAX) or [NEWEST, ORDINAL_MAX]
             rows = await self._fetch("hot_logs", account.hex, before[0], before[1], request.limit + 1)
             logs = [_hot_log(row) for row in rows]
             keys = [[row["flush_id"], row["ordinal"]] for row in rows]
         else:
-            before = _cursor(request.cursor, 1) or [NEWEST]
+            before = _cursor(request.cursor, NEWEST) or [NEWEST]
             rows = await self._fetch("account_logs", account.hex, before[0], request.limit + 1)
             logs = [_log(row) for row in rows]
             keys = [[row["sequence"]] for row in rows]
@@ -135,7 +136,7 @@ class Reader:
     async def lots(self, request: api.ListLots) -> api.LotPage:
         """A page of an account's lots in order of consumption."""
         account = await self.state(request.account_id)
-        after = _cursor(request.cursor, 2)
+        after = _cursor(request.cursor, NEVER, NEWEST)
         since = datetime(1970, 1, 1, tzinfo=UTC) if after is None else _expiry_instant(after[0])
         name = "lots_all" if request.include_empty else "lots_open"
         rows = await self._fetch(name, account.hex, since, after[1] if after else -1, request.limit + 1)
@@ -157,7 +158,7 @@ class Reader:
             return api.Snapshot(
                 account_id=account.account_id, as_of=now, balance_minor=account.balance, held_minor=account.held, lots=lots
             )
-        through = (micros(request.as_of) << SLOT_BITS) | ((1 << SLOT_BITS) - 1)
+        through = (max(0, micros(request.as_of)) << SLOT_BITS) | ((1 << SLOT_BITS) - 1)
         await self._require_stable(through)
         return await self._as_of(account, request.as_of, through)
 
@@ -222,7 +223,7 @@ class Reader:
 
     async def export(self, since: datetime | None) -> AsyncIterator[api.AccountLog]:
         """Every account log, by account; log-only accounts last."""
-        first = 0 if since is None else micros(since) << SLOT_BITS
+        first = 0 if since is None else min(max(0, micros(since)) << SLOT_BITS, NEWEST)
         after: tuple[UUID, int] = (UUID(int=0), -1)
         while rows := await self._fetch("export_logs", first, *after, EXPORT_PAGE):
             for row in rows:
@@ -284,14 +285,15 @@ def _lot_of_state(account: AccountState, lot: Lot) -> api.Lot:
 
 
 def _expiry_instant(expires: int) -> datetime:
-    return FOREVER if expires == NEVER else instant(expires)
+    return FOREVER if expires >= micros(FOREVER) else instant(expires)
 
 
 def _encode_cursor(key: Sequence[int]) -> str:
     return base64.urlsafe_b64encode(",".join(map(str, key)).encode()).decode().rstrip("=")
 
 
-def _cursor(cursor: str | None, parts: int) -> list[int] | None:
+def _cursor(cursor: str | None, *most: int) -> list[int] | None:
+    """The key that a cursor stands for: whole numbers from 0 to the ones given; raises Invalid `bad_cursor`."""
     if cursor is None:
         return None
     try:
@@ -299,6 +301,6 @@ def _cursor(cursor: str | None, parts: int) -> list[int] | None:
         key = [int(part) for part in text.split(",")]
     except (ValueError, binascii.Error) as error:
         raise Invalid("bad_cursor", "The cursor does not come from an earlier page.", field="cursor") from error
-    if len(key) != parts or any(abs(part) > NEWEST for part in key):
+    if len(key) != len(most) or not all(0 <= part <= limit for part, limit in zip(key, most, strict=True)):
         raise Invalid("bad_cursor", "The cursor does not come from an earlier page.", field="cursor")
     return key

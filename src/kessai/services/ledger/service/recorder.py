@@ -153,6 +153,7 @@ class Recorder:
                     wanted.update(self._position_accounts(command))
             else:
                 wanted.update(self._other_accounts(command))
+        wanted.discard("")
         return wanted
 
     def _position_accounts(self, command: Create) -> list[str]:
@@ -189,7 +190,6 @@ class Recorder:
         ):
             self._floor = max(self._floor, flush_id)
             self.book.accounts[account.account_id] = account
-            self._wishes.pop(account.hex, None)
 
     async def _load_named(self, connection: Connection, commands: list[Command]) -> None:
         """Lots that a held or reversed exchange names and that memory does not know."""
@@ -211,19 +211,29 @@ class Recorder:
 
     async def _load_stored(self, connection: Connection, commands: list[Command]) -> None:
         """What the database has already under the ids and references of these commands."""
-        births = {c.exchange_id: c for c in commands if isinstance(c, Create | Reverse)}
-        for progress, stored in await loading.load_exchanges(connection, [each[4:] for each in births]):
-            births[progress.exchange_id].stored = stored
-        references = {c.request.reference: c for c in births.values() if c.request.reference is not None}
+        births: dict[str, list[Create | Reverse]] = {}
+        references: dict[str, list[Create | Reverse]] = {}
+        actions: dict[tuple[str, str], list[Capture | Release]] = {}
+        for command in commands:
+            if isinstance(command, Create | Reverse):
+                births.setdefault(command.exchange_id, []).append(command)
+                if command.request.reference is not None:
+                    references.setdefault(command.request.reference, []).append(command)
+            elif isinstance(command, Capture | Release):
+                key = ((_exchange_of(command) or "")[4:], command.action_id[4:])
+                actions.setdefault(key, []).append(command)
+        if births:
+            for progress, stored in await loading.load_exchanges(connection, [each[4:] for each in births]):
+                for command in births[progress.exchange_id]:
+                    command.stored = stored
         if references:
-            taken = await loading.load_references(connection, references)
-            for reference, exchange_id in taken.items():
-                references[reference].reference_taken = references[reference].exchange_id != exchange_id
-        actions = {(c_exchange[4:], c.action_id[4:]): c for c in commands
-                   if isinstance(c, Capture | Release) and (c_exchange := _exchange_of(c)) is not None}  # fmt: skip
+            for reference, exchange_id in (await loading.load_references(connection, references)).items():
+                for command in references[reference]:
+                    command.reference_taken = command.exchange_id != exchange_id
         if actions:
             for key, stored in (await loading.load_actions(connection, list(actions))).items():
-                actions[key].stored = stored
+                for action in actions[key]:
+                    action.stored = stored
 
     # -- commit ---------------------------------------------------------------------------------------------------
 
@@ -237,6 +247,7 @@ class Recorder:
         else:
             await self.writer.unlock()
         self._landed = page.serial
+        self._wishes.clear()
         return page.outcomes
 
     def _forget(self, draft: Draft) -> None:

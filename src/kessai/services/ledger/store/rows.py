@@ -108,7 +108,7 @@ def _birth_columns(page: Page, changed: list[AccountState]) -> Columns | None:
     return [
         *columns([_born(account) for account in page.births], 11),
         *columns(page.account_events, 5),
-        *columns(page.references, 2),
+        *columns(page.references.items(), 2),
         *columns([(a.hex, encode(a.metadata).decode()) for a in changed if a.hex in metadata], 2),
     ]
 

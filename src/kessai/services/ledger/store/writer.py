@@ -97,6 +97,9 @@ class Writer:
                 connection = await self._database.connect(role_of(SERVICE))
                 try:
                     await connection.execute(PLANS)
+                    with contextlib.suppress(asyncpg.InvalidParameterValueError):
+                        # Several times quicker than the built-in default, where the server was built with it.
+                        await connection.execute("SET default_toast_compression = lz4")
                     await self._claim(connection)
                 except (*LOST, *EXHAUSTED, *RETRYABLE, TimeoutError) as error:
                     connection.terminate()

@@ -1,0 +1,68 @@
+# Every target makes .venv first, from requirements.lock alone. Nothing outside this folder is touched.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+STAMP := .venv/.installed
+PYTEST := $(BIN)/python -m pytest
+WORKERS ?= 2
+
+.PHONY: demo up test test-serializable check format faults soak bench lock contracts clean
+.DEFAULT_GOAL := demo
+
+demo: $(STAMP)  ## start everything, play a business day, prove that it balances
+	@$(BIN)/kessai demo
+
+up: $(STAMP)  ## the platform on this machine, until Ctrl-C
+	@$(BIN)/kessai up
+
+test: $(STAMP)  ## the whole suite, without the long runs
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not soak"
+
+test-serializable: $(STAMP)  ## the same at PostgreSQL's strictest isolation level
+	KESSAI_TEST_ISOLATION=serializable $(PYTEST) -n $(WORKERS) --dist worksteal -m "not soak"
+
+check: $(STAMP)  ## format, lint, types, imports, house rules, contracts
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(PYTEST) -q tests/house tests/contracts -m "not soak"
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+faults: $(STAMP)  ## fifty and more kills under load
+	KESSAI_FAULT_ROUNDS=$${KESSAI_FAULT_ROUNDS:-50} $(PYTEST) tests/faults -m "soak or not soak"
+
+soak: $(STAMP)  ## the long runs
+	$(PYTEST) -m soak
+
+bench: $(STAMP)  ## every measurement, one JSON line each
+	$(BIN)/kessai bench ledger --mode bulk --json
+	$(BIN)/kessai bench ledger --mode single --clients 64 --json
+	$(BIN)/kessai bench ledger --mode single --clients 1 --json
+	$(BIN)/kessai bench ledger --mode hot --json
+	$(BIN)/kessai bench ledger --mode hot --processes 2 --json
+	$(BIN)/kessai bench ledger --mode grown --json
+	$(BIN)/kessai bench charge --json
+
+contracts: $(STAMP)  ## write contracts/ anew from the doors
+	$(BIN)/kessai contracts
+
+lock: $(STAMP)  ## resolve requirements.lock anew; commit the result
+	$(BIN)/uv pip compile pyproject.toml --group dev --group build --universal --python-version 3.11 \
+		--generate-hashes --upgrade --quiet --no-header --output-file requirements.lock
+
+clean:
+	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+
+# pip brings uv (the very version and hashes of the lock), uv brings the rest, then the project itself, editable.
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "kessai needs Python 3.11 or newer." >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@awk '/^uv==/ {on = 1; print; next} /^[^ ]/ {on = 0} on' requirements.lock > .venv/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)

@@ -1,0 +1,1 @@
+"""Composition root and programs: wiring, the command line, benches and the demo."""

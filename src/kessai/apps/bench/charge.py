@@ -1,0 +1,72 @@
+"""`bench charge`: create and capture over HTTP, each a durable workflow, from a load process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+
+from kessai.apps.bench.figures import Report, Rounds, Tally, report_of
+from kessai.apps.bench.http_load import MERCHANTS, Charge, Target, load_charges, merchant
+from kessai.apps.bench.memory import MemoryWatch
+from kessai.apps.bench.mixes import LOG_ONLY_TYPE, Crowd
+from kessai.apps.bench.options import Options, Steps
+from kessai.apps.bench.peer import PEER
+from kessai.apps.bench.program import PlatformProcess, first_finding
+from kessai.apps.bench.scene import Scene
+from kessai.apps.bench.spawned import Spawned
+from kessai.apps.bench.worker import OpenCustomers, start_ledger
+
+CUSTOMERS = 10_000
+WARM_S = 1.0
+
+
+async def bench_charge(options: Options, scene: Scene, steps: Steps) -> Report:
+    """Measure charges a second; the client's own account must agree with the ledger afterwards."""
+    crowd = Crowd(0, CUSTOMERS)
+    dsn = await scene.platform_database("platform")
+    steps.next("preparing both sides")
+    async with start_ledger(dsn) as ledger:
+        _, peer = await asyncio.gather(ledger.order(OpenCustomers(crowd)), scene.pgbench())
+    await scene.settle()
+    async with (
+        PlatformProcess("--database-url", dsn) as platform,
+        MemoryWatch(lambda: [platform.pid], children=True) as memory,
+    ):
+        target = Target(platform.url, platform.api_key, crowd, options.connections)
+        load: Spawned[Charge, tuple[Tally, int]] = Spawned(load_charges, target)
+        async with load:
+            _, told = await load.order(Charge(WARM_S, seed=1))
+            rounds = Rounds()
+            for number in range(options.rounds):
+                steps.next(f"round {number + 1}: ours")
+                tally, captured = await load.order(Charge(options.stretch_s, seed=100 + number))
+                rounds.ours.append(tally)
+                told += captured
+                steps.next(f"round {number + 1}: peer")
+                rounds.peers.append(await peer.best_rate(options.stretch_s))
+        finding = await _disagreement(platform, told)
+    steps.next("kessai verify")
+    return report_of(
+        rounds,
+        name="charge",
+        mode=f"HTTP create + capture, {options.connections} connections",
+        latency_of="one HTTP request",
+        rss_mb=memory.peak_mb,
+        peer=PEER,
+        finding=finding or await first_finding(dsn),
+        sizes={"accounts": CUSTOMERS, "merchants": MERCHANTS, "connections": options.connections},
+    )
+
+
+async def _disagreement(platform: PlatformProcess, told_minor: int) -> str | None:
+    """Where the load's own account of acknowledged captures differs from the merchants' balances."""
+    headers = {"Authorization": f"Bearer {platform.api_key}"}
+    async with httpx.AsyncClient(base_url=platform.url, headers=headers) as client:
+        held = 0
+        for number in range(MERCHANTS):
+            answer = (await client.get("/v1/ledger/accounts", params={"owner": merchant(number)})).json()
+            held += sum(each["balance_minor"] for each in answer["accounts"] if each["account_type"] == LOG_ONLY_TYPE)
+    if held == told_minor:
+        return None
+    return f"the load was told of {told_minor} captured, the merchants hold {held}"

@@ -1,0 +1,36 @@
+"""The command `kessai bench`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import uvloop
+from rich.console import Console
+
+from kessai.apps.bench.charge import bench_charge
+from kessai.apps.bench.figures import Report, print_report
+from kessai.apps.bench.ledger import bench_ledger
+from kessai.apps.bench.options import Options, Steps, read
+from kessai.apps.bench.scene import open_scene
+from kessai.foundation.errors import OperatorError
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one measurement: 0 done and verified, 1 an invariant is broken, 2 it could not be run."""
+    options = read(sys.argv[1:] if argv is None else argv)
+    try:
+        report = uvloop.run(_measure(options))
+    except OperatorError as error:
+        Console(stderr=True).print(str(error), markup=False)
+        return 2
+    print_report(report, as_json=options.as_json)
+    return 0 if report.verified else 1
+
+
+async def _measure(options: Options) -> Report:
+    with Steps(f"bench {options.name}") as steps:
+        async with open_scene(options.database_url) as scene:
+            if options.name == "charge":
+                return await bench_charge(options, scene, steps)
+            return await bench_ledger(options, scene, steps)

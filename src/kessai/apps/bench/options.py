@@ -1,0 +1,97 @@
+"""What a run was asked for, and how it tells of its progress."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from kessai.services.ledger.api import BATCH_EXCHANGES_MAX
+
+ROUNDS = 2
+SECONDS = 8.0
+
+
+class Mode(StrEnum):
+    """Modes of `bench ledger`."""
+
+    BULK = "bulk"
+    SINGLE = "single"
+    HOT = "hot"
+    GROWN = "grown"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line, read."""
+
+    name: str
+    mode: Mode
+    seconds: float
+    rounds: int
+    batch: int
+    clients: int
+    connections: int
+    processes: int
+    accounts: int
+    logs: int
+    database_url: str | None
+    as_json: bool
+
+    @property
+    def stretch_s(self) -> float:
+        """How long one measured stretch lasts."""
+        return self.seconds / self.rounds
+
+
+def read(argv: Sequence[str]) -> Options:
+    """Options of a command line; argparse prints usage and exits 2 when it is wrong."""
+    parser = argparse.ArgumentParser(prog="kessai bench", description="Measure the platform on this machine.")
+    parser.add_argument("name", choices=("ledger", "charge"))
+    parser.add_argument("--mode", type=Mode, choices=list(Mode), default=Mode.BULK, help="of `ledger`")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="measured seconds of ours, all rounds together")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="ours and the peer take turns this many times")
+    parser.add_argument("--batch", type=int, default=BATCH_EXCHANGES_MAX, help="exchanges a call, in bulk")
+    parser.add_argument("--clients", type=int, default=64, help="concurrent callers of `--mode single`")
+    parser.add_argument("--connections", type=int, default=64, help="keep-alive connections of `charge`")
+    parser.add_argument("--processes", type=int, default=1, help="server processes of `--mode hot`")
+    parser.add_argument("--accounts", type=int, default=50_000, help="of `--mode grown`")
+    parser.add_argument("--logs", type=int, default=300_000, help="of `--mode grown`")
+    parser.add_argument("--database-url", help="a PostgreSQL server to make throwaway databases on")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object as the last line")
+    return Options(**vars(parser.parse_args(list(argv))))
+
+
+class Steps:
+    """A progress line on standard error: which step a run is at."""
+
+    def __init__(self, title: str) -> None:
+        self._progress = Progress(
+            TextColumn(f"[bold]{title}"),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task("starting", total=None)
+
+    def next(self, what: str) -> None:
+        """Say what is being done now."""
+        self._progress.update(self._task, description=what)
+        if not self._progress.console.is_terminal:
+            self._progress.console.print(f"· {what}")
+
+    def __enter__(self) -> Steps:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()

@@ -1,0 +1,169 @@
+"""The command line. What the operator must mend is one sentence on stderr and exit 2, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kessai import __version__
+from kessai.foundation.config import Settings, load_settings
+from kessai.foundation.errors import OperatorError, PaymentError
+
+app = typer.Typer(
+    name="kessai",
+    no_args_is_help=True,
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+job = typer.Typer(help="Batches.", no_args_is_help=True)
+key = typer.Typer(help="API keys.", no_args_is_help=True)
+app.add_typer(job, name="job")
+app.add_typer(key, name="key")
+
+PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""These commands read their own arguments."""
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings as TOML.")]
+Data = Annotated[str | None, typer.Option(help="Folder of the embedded PostgreSQL [.kessai].")]
+DatabaseUrl = Annotated[str | None, typer.Option(help="A PostgreSQL of yours instead of the embedded one.")]
+
+
+@app.callback()
+def options(
+    *, version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False
+) -> None:
+    """kessai (決済): an open payment platform."""
+    if version:
+        print(f"kessai {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def up(
+    *,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    host: Annotated[str | None, typer.Option(help="Where to listen [127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="REST; 0 takes a free one [8080].")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC; 0 takes a free one [9090].")] = None,
+    workers: Annotated[int | None, typer.Option(help="Serving processes [1].")] = None,
+    sandbox: Annotated[
+        bool | None, typer.Option(help="Whether the clock can be moved [on the embedded database only].")
+    ] = None,
+    account_types: Annotated[str | None, typer.Option(help="Account types as TOML, in place of the built-in.")] = None,
+    payment_kinds: Annotated[str | None, typer.Option(help="Payment kinds as TOML, in place of the built-in.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
+    log_format: Annotated[str | None, typer.Option(help="json or text [json].")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Start the platform on this machine; Ctrl-C stops it."""
+    from kessai.apps.up import run
+
+    flags = {name: value for name, value in locals().items() if name in Settings.__struct_fields__}
+    run(_settings(flags, config))
+
+
+@app.command(context_settings=PASS_ON)
+def verify(context: typer.Context) -> None:
+    """Prove every invariant anew on live data: exit 1 on the first that is broken."""
+    from kessai.apps.verify import main as verify_main
+
+    raise typer.Exit(verify_main(context.args))
+
+
+@app.command(context_settings=PASS_ON)
+def bench(context: typer.Context) -> None:
+    """Measure the platform on this machine."""
+    from kessai.apps.bench import main as bench_main
+
+    raise typer.Exit(bench_main(context.args))
+
+
+@app.command()
+def demo() -> None:
+    """Play a business day on a throwaway platform, and prove that it balances."""
+    from kessai.apps.demo import main as demo_main
+
+    raise typer.Exit(demo_main())
+
+
+@app.command(context_settings=PASS_ON)
+def contracts(context: typer.Context) -> None:
+    """Write contracts/ (OpenAPI and .proto) from the doors; with --check only say what drifted."""
+    from kessai.apps.contracts import main as contracts_main
+
+    raise typer.Exit(contracts_main(context.args))
+
+
+@job.command("run")
+def job_run(
+    name: Annotated[str, typer.Argument(help="Which; kessai job list names them.")],
+    *,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    config: ConfigFile = None,
+) -> None:
+    """Run one batch now, beside a running platform or without one."""
+    from kessai.apps.operate import run_job
+
+    settings = _settings({"data": data, "database_url": database_url}, config, quiet=True)
+    print(f"{name}: {asyncio.run(run_job(settings, name))}")
+
+
+@job.command("list")
+def job_list() -> None:
+    """The batches there are."""
+    from kessai.apps.jobs import JOBS
+
+    for name, each in JOBS.items():
+        print(f"{name:24} {each.summary}")
+
+
+@key.command("create")
+def key_create(
+    *,
+    name: Annotated[str, typer.Option(help="Who holds it, what for.")] = "operator",
+    scope: Annotated[list[str] | None, typer.Option(help="What it may do; again for more [everything].")] = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    config: ConfigFile = None,
+) -> None:
+    """Make an API key; its secret is printed once."""
+    from kessai.apps.operate import create_key
+
+    settings = _settings({"data": data, "database_url": database_url}, config, quiet=True)
+    print(asyncio.run(create_key(settings, name, scope or [])))
+
+
+def _settings(flags: dict[str, Any], config: Path | None, *, quiet: bool = False) -> Settings:
+    from kessai.foundation.telemetry import configure_logging
+
+    settings = load_settings(flags, file=config)
+    configure_logging(level="warning" if quiet else settings.log_level, form=settings.log_format)
+    return settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; gives the exit code."""
+    try:
+        app(arguments)
+    except OperatorError as error:
+        print(str(error), file=sys.stderr)
+        return 2
+    except PaymentError as error:
+        print(error.message, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

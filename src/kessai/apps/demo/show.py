@@ -1,0 +1,76 @@
+"""The demonstration: an embedded PostgreSQL and the platform, a client in a process of its own, and the proof."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+from rich.panel import Panel
+
+from kessai.apps.bench.program import KESSAI, PlatformProcess
+from kessai.foundation.errors import OperatorError
+
+DAY = (sys.executable, "-m", "kessai.apps.demo.day")
+
+
+def run() -> int:
+    """0 when the day was played and everything balances, 1 when not, 2 when the platform could not be started."""
+    console = Console()
+    folder = Path(tempfile.mkdtemp(prefix="kessai-demo-"))
+    folder.chmod(0o711)  # when we are root, the database's own user must reach its folder inside
+    try:
+        return uvloop.run(_show(console, folder / "data"))
+    except OperatorError as error:
+        console.print(str(error), markup=False)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _show(console: Console, data: Path) -> int:
+    began = time.perf_counter()
+    async with PlatformProcess("--data", str(data)) as platform:
+        console.print(
+            f"kessai (決済) is up at {platform.url} after {time.perf_counter() - began:.1f} s", highlight=False
+        )
+        played = await _child(*DAY, platform.url, KESSAI_API_KEY=platform.api_key)
+        console.rule("kessai verify · 不変条件の検証")
+        proved = await _child(*KESSAI, "verify", "--data", str(data))
+        if played or proved:
+            console.print("[red]The day does not balance.[/red]" if played or proved == 1 else "verify could not run")
+            return 1
+        console.print("[green]Every yen is accounted for · 一円まで合っています[/green]")
+        if sys.stdout.isatty():
+            await _stay(console, platform)
+    return 0
+
+
+async def _child(*command: str, **environment: str) -> int:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, env={**os.environ, **environment}
+    )
+    return await process.wait()
+
+
+async def _stay(console: Console, platform: PlatformProcess) -> None:
+    """Until Ctrl-C, or until the platform ends by itself."""
+    console.print(
+        Panel(
+            f"The platform stays up: {platform.url}\n"
+            f"KEY={platform.api_key}\n"
+            f'curl -H "Authorization: Bearer $KEY" {platform.url}/v1/ledger/totals\n'
+            "Ctrl-C ends it and removes its data.",
+            title="kessai",
+        ),
+        highlight=False,
+    )
+    await platform.wait()

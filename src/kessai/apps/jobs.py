@@ -1,0 +1,90 @@
+"""Batches by name: run from the command line, by the scheduler, and at once when the sandbox's clock moves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from kessai.foundation.errors import OperatorError, PaymentError
+from kessai.foundation.lease import Lease, hold
+from kessai.services.payment.jobs import expire_authorizations
+from kessai.services.sandbox.api import JobDone
+
+if TYPE_CHECKING:
+    from kessai.apps.wiring import Platform
+
+log = structlog.get_logger(__name__)
+
+PERIOD_S = 15.0
+"""How often the scheduler runs what may be due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A batch that may be run at any time, by any process, again and again; gives how much it did."""
+
+    run: Callable[[Platform], Awaitable[int]]
+    summary: str
+
+
+async def _anchor(platform: Platform) -> int:
+    await platform.ledger_jobs.anchor_seals()
+    return 1
+
+
+JOBS: Mapping[str, Job] = {
+    "expire-authorizations": Job(lambda p: expire_authorizations(p.payment), "release payments past their time"),
+    "expire-exchanges": Job(lambda p: p.ledger_jobs.expire_exchanges(), "release holds past their time"),
+    "expire-lots": Job(lambda p: p.ledger_jobs.expire_lots(), "post expired value to breakage (失効)"),
+    "roll-up": Job(lambda p: p.ledger_jobs.roll_up(), "bring subtotals of log-only accounts up to date"),
+    "anchor-seals": Job(_anchor, "bind the heads of all seal chains together"),
+}
+"""In the order in which they run: payments let go of their holds before the ledger looks for what nobody released."""
+
+
+def job_named(name: str) -> Job:
+    """A job; OperatorError when there is none of that name."""
+    if (job := JOBS.get(name)) is None:
+        raise OperatorError(f"There is no job {name}; there are {', '.join(JOBS)}.")
+    return job
+
+
+async def run_due(platform: Platform) -> list[JobDone]:
+    """Run every job in order; one that fails does not keep the others from running."""
+    done: list[JobDone] = []
+    for name, job in JOBS.items():
+        try:
+            done.append(JobDone(name=name, done=await job.run(platform)))
+        except PaymentError as error:
+            log.warning("job_failed", job=name, error=str(error))
+    return done
+
+
+class Scheduler:
+    """Runs the jobs every so often, in one process of all that share the database."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin in the background."""
+        lease = Lease(self._platform.database, "payment", "scheduler")
+        self._task = asyncio.create_task(hold(lease, self._work))
+
+    async def close(self) -> None:
+        """Stop, and let another process go on."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _work(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            await run_due(self._platform)

@@ -1,0 +1,44 @@
+"""What an operator does beside a running platform, or without one: run a job, make an API key."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from kessai.apps.jobs import job_named
+from kessai.apps.place import shared_place
+from kessai.apps.wiring import Platform, prepare
+from kessai.foundation.clock import SystemClock
+from kessai.foundation.config import Settings
+from kessai.foundation.db import Database
+from kessai.foundation.errors import OperatorError
+from kessai.services.identity.api import CreateKey, Scope
+from kessai.services.identity.service import IdentityService
+
+
+async def run_job(settings: Settings, name: str) -> int:
+    """Run one job by name; gives how much it did."""
+    job = job_named(name)
+    async with shared_place(settings) as place:
+        await prepare(place.dsn, settings)
+        platform = Platform(place.dsn, replace(settings, sandbox=place.sandbox))
+        await platform.open()
+        try:
+            return await job.run(platform)
+        finally:
+            await platform.close()
+
+
+async def create_key(settings: Settings, name: str, scopes: list[str]) -> str:
+    """Make an API key with some scopes, or all of them; gives its secret."""
+    try:
+        request = msgspec.convert({"name": name, "scopes": scopes or [each.value for each in Scope]}, CreateKey)
+    except msgspec.ValidationError as error:
+        raise OperatorError(f"No such key: {error}; scopes are {', '.join(Scope)}.") from error
+    async with shared_place(settings) as place:
+        await prepare(place.dsn, settings)
+        database = Database(place.dsn)
+        try:
+            return (await IdentityService(database, SystemClock()).create_key(request)).secret
+        finally:
+            await database.close()

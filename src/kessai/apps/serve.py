@@ -1,0 +1,152 @@
+"""One serving process: REST (uvicorn) and gRPC side by side over one Platform, until it is told to stop.
+
+Stopping loses nothing: listeners close, requests in flight are answered, queues drain, leases are released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+
+from kessai.apps.jobs import Scheduler
+from kessai.apps.wiring import Platform
+from kessai.foundation.config import Settings
+from kessai.foundation.door import carried_to_completion
+from kessai.foundation.errors import OperatorError
+from kessai.foundation.telemetry import traced
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 65
+STOP_TIMEOUT_S = 30.0
+
+
+class Stopping:
+    """Set by SIGINT and SIGTERM; a second signal cancels what is still going on."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._kept: list[asyncio.Task[None]] = []
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Hold a task that lasts as long as the process."""
+        self._kept.append(task)
+
+    def listen(self, *numbers: signal.Signals) -> None:
+        """From now on these signals ask the current task to stop, and at the second time cancel it."""
+        task = asyncio.current_task()
+        assert task is not None
+
+        def ask() -> None:
+            if self.asked.is_set():
+                task.cancel()
+            self.asked.set()
+
+        for number in numbers:
+            asyncio.get_running_loop().add_signal_handler(number, ask)
+
+
+def bound_socket(host: str, port: int, *, reuse_port: bool = False, way: str = "REST") -> socket.socket:
+    """A socket at the address, not yet listening; OperatorError when somebody else is there or may not be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind((host, port))
+        made.setblocking(False)
+    except OSError as error:
+        made.close()
+        raise OperatorError(f"{way} cannot listen on {host}:{port}: {error.strerror}.") from error
+    return made
+
+
+class _Rest(uvicorn.Server):
+    """uvicorn that leaves signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Nothing to capture."""
+        yield
+
+
+async def serve(
+    platform: Platform,
+    settings: Settings,
+    rest_socket: socket.socket,
+    stop: asyncio.Event,
+    *,
+    ready: Callable[[int], None],
+    reuse_port: bool = False,
+) -> None:
+    """Open the platform and serve until `stop` is set; `ready` is told the gRPC port once both ways in are open."""
+    await platform.open()
+    scheduler = Scheduler(platform)
+    grpc_server: Any = None
+    try:
+        grpc_server, grpc_port = platform.grpc(host=settings.host, port=settings.grpc_port, reuse_port=reuse_port)
+        rest = _rest(platform, settings)
+        serving = asyncio.create_task(rest.serve([rest_socket]))
+        while not rest.started and not serving.done():  # noqa: ASYNC110 (uvicorn has no event for it)
+            await asyncio.sleep(0.005)
+        await grpc_server.start()
+        await scheduler.open()
+        _settle_memory()
+        ready(grpc_port)
+        await _until_either(serving, stop)
+        platform.ready = False
+        rest.should_exit = True
+        await asyncio.gather(serving, grpc_server.stop(STOP_TIMEOUT_S))
+        if not await carried_to_completion(STOP_TIMEOUT_S):
+            log.warning("stopped_with_work_underway")
+    finally:
+        await scheduler.close()
+        if grpc_server is not None:
+            await grpc_server.stop(0)
+        await platform.close()
+
+
+def _rest(platform: Platform, settings: Settings) -> _Rest:
+    app = traced(platform.rest(), endpoint=settings.traces_endpoint, ratio=settings.traces_ratio)
+    return _Rest(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            loop="none",
+            lifespan="off",
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=int(STOP_TIMEOUT_S),
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+        )
+    )
+
+
+async def _until_either(serving: asyncio.Task[None], stop: asyncio.Event) -> None:
+    asked = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, asked), return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asked
+
+
+def _settle_memory() -> None:
+    """What start-up made lives as long as the process: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)

@@ -1,0 +1,158 @@
+"""The composition root: every service, built once and handed to the doors and the jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kessai.apps import health, jobs
+from kessai.foundation.clock import Clock, SandboxClock, SystemClock
+from kessai.foundation.config import Settings, TomlDocument, load_toml, read_toml
+from kessai.foundation.db import Database, require_dsn
+from kessai.foundation.door import DoorApp, DoorMetrics, grpc_server, rest_app
+from kessai.foundation.events import Relay
+from kessai.foundation.migrations import SchemaSpec, migrate
+from kessai.foundation.telemetry import new_registry
+from kessai.services.identity.api import Identity
+from kessai.services.identity.service import IdentityService
+from kessai.services.identity.store import SCHEMA as IDENTITY
+from kessai.services.ledger.api import Ledger
+from kessai.services.ledger.domain.types import IMPOSSIBLE, AccountType, AccountTypes, complete
+from kessai.services.ledger.jobs import LedgerJobs
+from kessai.services.ledger.service import LedgerService
+from kessai.services.ledger.store import SCHEMA as LEDGER
+from kessai.services.payment.api import Payment
+from kessai.services.payment.domain.kinds import PaymentKinds, read_kinds
+from kessai.services.payment.service import PaymentService
+from kessai.services.payment.store import SCHEMA as PAYMENT
+from kessai.services.sandbox.api import JobDone, Sandbox
+from kessai.services.sandbox.service import SandboxService
+from kessai.services.sandbox.store import SCHEMA as SANDBOX
+
+SCHEMAS: tuple[SchemaSpec, ...] = (IDENTITY, SANDBOX, LEDGER, PAYMENT)
+"""What `migrate` brings up to date, in this order."""
+
+SOURCES = ("ledger", "payment")
+"""Whose events are relayed."""
+
+
+def load_account_types(path: str | None = None) -> AccountTypes:
+    """The platform's own account types, or those of a file; ConfigError names the line of what is wrong."""
+    return read_account_types(_document(path, "account_types.toml"))
+
+
+def read_account_types(document: TomlDocument) -> AccountTypes:
+    """Account types written in a document."""
+    types = {code: complete(code, written) for code, written in document.table("types", AccountType).items()}
+    for code, each in types.items():
+        for attribute, impossible, why in IMPOSSIBLE:
+            if impossible(each):
+                raise document.error(("types", code, attribute), why)
+    return AccountTypes(types)
+
+
+def load_payment_kinds(path: str | None = None) -> PaymentKinds:
+    """The platform's own payment kinds, or those of a file; ConfigError names the line of what is wrong."""
+    return read_kinds(_document(path, "payment_kinds.toml"))
+
+
+def _document(path: str | None, name: str) -> TomlDocument:
+    return load_toml("kessai.config", name) if path is None else read_toml(Path(path))
+
+
+async def prepare(database_url: str, settings: Settings) -> str | None:
+    """Migrate a database; gives the secret of its first API key when it had none yet.
+
+    Raises OperatorError when the database is newer than this program.
+    """
+    database = Database(require_dsn(database_url), isolation=settings.isolation)
+    try:
+        await migrate(database, list(SCHEMAS))
+        return await IdentityService(database, SystemClock()).ensure_first_key()
+    finally:
+        await database.close()
+
+
+class Platform:
+    """All services of one process over one migrated database. Several processes may each have one."""
+
+    def __init__(self, database_url: str, settings: Settings, *, sandbox: bool | None = None) -> None:
+        self.settings = settings
+        self.sandbox = bool(settings.sandbox if sandbox is None else sandbox)
+        self.database = Database(require_dsn(database_url), isolation=settings.isolation)
+        self.registry = new_registry()
+        self.metrics = DoorMetrics(self.registry)
+        self.ready = False
+        moved = SandboxClock()
+        self.clock: Clock = moved if self.sandbox else SystemClock()
+        types = load_account_types(settings.account_types)
+        kinds = load_payment_kinds(settings.payment_kinds)
+        self.identity = IdentityService(self.database, self.clock)
+        self.ledger = LedgerService(self.database, self.clock, types)
+        self.payment = PaymentService(self.database, self.clock, self.ledger, kinds)
+        self.ledger_jobs = LedgerJobs(self.database, self.clock, self.ledger, types)
+        self._relays = [Relay(self.database, source) for source in SOURCES]
+        self._clock_service = SandboxService(
+            self.database,
+            moved,
+            due_jobs=self._due_jobs,
+            alone=settings.workers == 1 and settings.database_url is None,
+        )
+
+    async def open(self) -> None:
+        """Take up work; ready to serve when this returns. Raises PaymentError (Unavailable) without a database."""
+        if self.sandbox:
+            await self._clock_service.open()
+        await self.identity.open()
+        await self.ledger.open()
+        await self.payment.open()
+        for relay in self._relays:
+            await relay.open()
+        self.ready = True
+
+    async def close(self) -> None:
+        """Carry what was accepted to its end, in the order in which work flows, then disconnect."""
+        self.ready = False
+        await self.payment.close()
+        await self.ledger.close()
+        for relay in self._relays:
+            await relay.close()
+        await self._clock_service.close()
+        await self.identity.close()
+        await self.database.close()
+
+    def doors(self) -> list[tuple[type, object]]:
+        """Each public door with the service behind it."""
+        doors: list[tuple[type, object]] = [
+            (Ledger, self.ledger),
+            (Payment, self.payment),
+            (Identity, self.identity),
+        ]
+        return [*doors, (Sandbox, self._clock_service)] if self.sandbox else doors
+
+    def rest(self) -> DoorApp:
+        """The ASGI app: every public verb, its documents, health and metrics."""
+        return rest_app(
+            self.doors(),
+            authenticate=self.identity.authenticate,
+            observe=self.metrics.observer("rest"),
+            extra_routes=health.routes(self),
+        )
+
+    def grpc(self, *, host: str, port: int, reuse_port: bool = False) -> tuple[Any, int]:
+        """The gRPC server, bound but not started, and its port."""
+        return grpc_server(
+            self.doors(),
+            authenticate=self.identity.authenticate,
+            host=host,
+            port=port,
+            observe=self.metrics.observer("grpc"),
+            reuse_port=reuse_port,
+        )
+
+    async def _due_jobs(self) -> list[JobDone]:
+        return await jobs.run_due(self)
+
+
+DOORS: tuple[type, ...] = (Ledger, Payment, Identity, Sandbox)
+"""Every door that the platform can show, as contracts/ has them."""

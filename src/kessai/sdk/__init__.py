@@ -1,0 +1,1 @@
+"""Development kits that services (and other teams) build on: durable workflows."""

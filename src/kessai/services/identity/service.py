@@ -1,0 +1,205 @@
+"""API keys: made, listed, revoked, and asked for at every door.
+
+`authenticate` answers from a bounded memory for a moment (real time, so that a frozen sandbox clock does not keep a
+revoked key alive); a revocation in another process therefore acts within `CACHE_TTL_S`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from datetime import UTC, datetime
+
+from kessai.foundation.call import current_call
+from kessai.foundation.clock import Clock
+from kessai.foundation.db import Connection, Database, role_of
+from kessai.foundation.door.principal import Principal
+from kessai.foundation.errors import Invalid, NotFound, Refused, Unauthenticated
+from kessai.foundation.ids import ApiKeyId, bare, require_id
+from kessai.services.identity import store
+from kessai.services.identity.api import (
+    ApiKey,
+    ApiKeyPage,
+    CreatedKey,
+    CreateKey,
+    ListKeys,
+    RevokeKey,
+    Scope,
+)
+from kessai.services.identity.domain import KeyRecord, digest_of, key_id_of, new_secret, opens, record_of
+
+CACHE_TTL_S = 2.0
+CACHE_KEYS_MAX = 4096
+FIRST_KEY_NAME = "first key"
+_ROLE = role_of("identity")
+_NEWEST = datetime(9999, 1, 1, tzinfo=UTC)
+_HIGHEST = "f" * 32
+
+
+class IdentityService:
+    """Implements the door `Identity`, and `authenticate` for all doors."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: dict[bytes, tuple[Principal, float]] = {}
+        self._asked: dict[bytes, asyncio.Task[Principal]] = {}
+
+    async def open(self) -> None:
+        """Nothing to prepare."""
+
+    async def close(self) -> None:
+        """Forget every key."""
+        self._known.clear()
+
+    # -- the door -----------------------------------------------------------------------------------------------
+
+    async def create_key(self, request: CreateKey, /) -> CreatedKey:
+        """Make an API key; the answer shows its secret, once."""
+        secret = new_secret()
+        record = self._record(secret, request.name, list(request.scopes), current_call().caller)
+        await self._database.transaction(_ROLE, lambda connection: store.insert_keys(connection, [record]))
+        return CreatedKey(key=_shown(record), secret=secret)
+
+    async def list_keys(self, request: ListKeys, /) -> ApiKeyPage:
+        """API keys, newest first."""
+        before, before_id = (_NEWEST, _HIGHEST) if request.cursor is None else _position(request.cursor)
+
+        async def read(connection: Connection) -> list[KeyRecord]:
+            return await store.list_keys(
+                connection,
+                before=before,
+                before_id=before_id,
+                include_revoked=request.include_revoked,
+                limit=request.limit + 1,
+            )
+
+        records = await self._database.transaction(_ROLE, read)
+        page = records[: request.limit]
+        return ApiKeyPage(
+            keys=[_shown(record) for record in page],
+            next_cursor=_cursor(page[-1]) if len(records) > request.limit else None,
+        )
+
+    async def revoke_key(self, request: RevokeKey, /) -> ApiKey:
+        """Revoke an API key for good; the last one that may administer keys stays."""
+        key_id = ApiKeyId(request.key_id)
+
+        async def write(connection: Connection) -> KeyRecord:
+            record = await _fetch(connection, key_id)
+            if record.revoked_at is None:
+                await _require_another_admin(connection, key_id)
+                await store.revoke_keys(connection, [key_id], self._clock.now())
+            return await _fetch(connection, key_id)
+
+        record = await self._database.transaction(_ROLE, write)
+        self._forget(key_id)
+        return _shown(record)
+
+    # -- for the doors and the operator -------------------------------------------------------------------------
+
+    async def authenticate(self, secret: str) -> Principal:
+        """Whose secret it is; raises Unauthenticated `invalid_api_key` for unknown, wrong and revoked ones alike."""
+        digest = digest_of(secret)
+        known = self._known.get(digest)
+        if known is not None and known[1] > time.monotonic():
+            return known[0]
+        task = self._asked.get(digest)
+        if task is None:
+            task = self._asked[digest] = asyncio.get_running_loop().create_task(self._look_up(secret, digest))
+            task.add_done_callback(lambda done: self._settle(digest, done))
+        return await asyncio.shield(task)
+
+    async def ensure_first_key(self) -> str | None:
+        """The secret of a key with all scopes when the database has none yet; None in every other case.
+
+        Of several processes that start at once, one gets the secret.
+        """
+        secret = new_secret()
+        record = self._record(secret, FIRST_KEY_NAME, [scope.value for scope in Scope], "internal")
+
+        async def write(connection: Connection) -> bool:
+            first = await store.claim_first_key(connection, record.key_id)
+            if first:
+                await store.insert_keys(connection, [record])
+            return first
+
+        return secret if await self._database.transaction(_ROLE, write) else None
+
+    # -- parts --------------------------------------------------------------------------------------------------
+
+    def _record(self, secret: str, name: str, scopes: list[str], created_by: str) -> KeyRecord:
+        return record_of(secret, name=name, scopes=scopes, created_at=self._clock.now(), created_by=created_by)
+
+    async def _look_up(self, secret: str, digest: bytes) -> Principal:
+        key_id = key_id_of(secret)
+        if key_id is None:
+            raise _invalid()
+        asked_at = time.monotonic()
+
+        async def read(connection: Connection) -> list[KeyRecord]:
+            return await store.fetch_keys(connection, [key_id])
+
+        records = await self._database.transaction(_ROLE, read)
+        if not records or not opens(records[0], digest):
+            self._known.pop(digest, None)
+            raise _invalid()
+        principal = Principal(key_id, frozenset(records[0].scopes))
+        self._remember(digest, principal, asked_at + CACHE_TTL_S)
+        return principal
+
+    def _settle(self, digest: bytes, task: asyncio.Task[Principal]) -> None:
+        self._asked.pop(digest, None)
+        if not task.cancelled():
+            task.exception()  # looked at, even when everyone who asked has left
+
+    def _remember(self, digest: bytes, principal: Principal, until: float) -> None:
+        if len(self._known) >= CACHE_KEYS_MAX:
+            self._known.pop(next(iter(self._known)))  # the one that came first
+        self._known[digest] = (principal, until)
+
+    def _forget(self, key_id: ApiKeyId) -> None:
+        for digest in [digest for digest, (principal, _) in self._known.items() if principal.key_id == key_id]:
+            del self._known[digest]
+
+
+async def _fetch(connection: Connection, key_id: ApiKeyId) -> KeyRecord:
+    records = await store.fetch_keys(connection, [key_id])
+    if not records:
+        raise NotFound("api_key_not_found", f"There is no API key {key_id}.", key_id=key_id)
+    return records[0]
+
+
+async def _require_another_admin(connection: Connection, key_id: ApiKeyId) -> None:
+    if await store.list_holders(connection, Scope.IDENTITY_ADMIN) == [key_id]:
+        raise Refused("last_admin_key", "This is the last key that may administer keys; make another one first.")
+
+
+def _invalid() -> Unauthenticated:
+    return Unauthenticated("invalid_api_key", "This API key is unknown or revoked.")
+
+
+def _shown(record: KeyRecord) -> ApiKey:
+    return ApiKey(
+        key_id=record.key_id,
+        name=record.name,
+        scopes=list(record.scopes),
+        last_four=record.last_four,
+        created_at=record.created_at,
+        created_by=record.created_by,
+        revoked_at=record.revoked_at,
+    )
+
+
+def _cursor(record: KeyRecord) -> str:
+    text = f"{record.created_at.isoformat()} {record.key_id}"
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _position(cursor: str) -> tuple[datetime, str]:
+    try:
+        at, key_id = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
+        return datetime.fromisoformat(at).astimezone(UTC), bare(require_id(key_id, "key", "cursor"))
+    except (ValueError, OverflowError, Invalid):
+        raise Invalid("bad_cursor", "This cursor does not come from a page of keys.", field="$.cursor") from None

@@ -1,0 +1,127 @@
+"""Whether something may be done to a payment now; each check raises its errors in the documented order."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from kessai.foundation.errors import Conflict, Invalid, Refused
+from kessai.services.payment.api import CaptureCharge, CreateCharge, PaymentRecord, RefundCharge
+from kessai.services.payment.api import PaymentState as S
+from kessai.services.payment.domain.kinds import PaymentKind
+
+
+class Busy(Conflict):
+    """Something is going on with the payment; the same request may be sent again."""
+
+    retryable = True
+
+
+def check_amount(amount_minor: int, asset: str, kind: PaymentKind) -> None:
+    """Raises `wrong_asset`, `amount_above_limit`."""
+    if asset != kind.asset:
+        raise Invalid("wrong_asset", f"A {kind.name} is paid in {kind.asset}.", asset=asset)
+    if amount_minor > kind.amount_minor_max:
+        raise Refused(
+            "amount_above_limit",
+            f"A {kind.name} is at most {kind.amount_minor_max}.",
+            limit_minor=kind.amount_minor_max,
+        )
+
+
+def authorization_expiry(request: CreateCharge, kind: PaymentKind, now: datetime) -> datetime | None:
+    """When the authorization lapses; None for a sale at once.
+
+    Raises `expires_without_authorization`, `expires_in_past`, `expires_too_late`.
+    """
+    if request.capture:
+        if request.expires_at is not None:
+            raise Invalid("expires_without_authorization", "A sale at once has nothing that could expire.")
+        return None
+    if request.expires_at is None:
+        return now + timedelta(days=kind.hold_days)
+    if request.expires_at <= now:
+        raise Invalid("expires_in_past", "expires_at must lie ahead.")
+    if request.expires_at > now + timedelta(days=kind.hold_days_max):
+        raise Invalid("expires_too_late", f"An authorization lasts at most {kind.hold_days_max} days.")
+    return request.expires_at
+
+
+def capture_amount(payment: PaymentRecord, request: CaptureCharge, kind: PaymentKind, now: datetime) -> int:
+    """How much the capture takes.
+
+    Raises `payment_unresolved`, `already_captured`, `charge_not_authorized`, `authorization_expired`,
+    `capture_above_authorized`, `captures_exhausted`.
+    """
+    _require_held(payment)
+    _require_time_left(payment, now)
+    left = payment.amount_minor - payment.captured_minor
+    amount = left if request.amount_minor is None else request.amount_minor
+    if amount > left:
+        raise Refused("capture_above_authorized", f"Only {left} is left to capture.", capturable_minor=left)
+    if payment.captures >= kind.captures_max:
+        raise Refused("captures_exhausted", f"A {kind.name} is captured in at most {kind.captures_max} parts.")
+    return amount
+
+
+def check_cancel(payment: PaymentRecord, now: datetime) -> None:
+    """Raises `payment_unresolved`, `already_captured`, `already_canceled`, `charge_not_authorized`,
+    `authorization_expired`."""
+    if payment.state is S.CANCELED:
+        raise Refused("already_canceled", "The charge was canceled.", payment_id=payment.payment_id)
+    _require_held(payment)
+    _require_time_left(payment, now)
+
+
+def refund_amount(payment: PaymentRecord, request: RefundCharge, kind: PaymentKind) -> int:
+    """How much the refund gives back.
+
+    Raises `payment_unresolved`, `charge_not_captured`, `refund_above_captured`, `refunds_exhausted`.
+    """
+    _require_resolved(payment)
+    if payment.state is not S.CAPTURED:
+        raise Refused("charge_not_captured", f"The charge is {payment.state}; only a captured one is refunded.")
+    left = payment.captured_minor - payment.refunded_minor
+    amount = left if request.amount_minor is None else request.amount_minor
+    if amount > left or left == 0:
+        raise Refused("refund_above_captured", f"Only {left} is left to refund.", refundable_minor=left)
+    if payment.refunds >= kind.refunds_max:
+        raise Refused("refunds_exhausted", f"A {kind.name} is refunded in at most {kind.refunds_max} parts.")
+    return amount
+
+
+def unresolved(payment: PaymentRecord) -> Busy:
+    """Nothing can be done to a payment whose outcome is not known yet; retryable."""
+    return Busy(
+        "payment_unresolved",
+        "The payment's outcome is still being looked for; try again shortly.",
+        payment_id=payment.payment_id,
+    )
+
+
+def is_overdue(payment: PaymentRecord, now: datetime) -> bool:
+    """Whether it still holds value past its time."""
+    held = payment.state in (S.AUTHORIZED, S.PARTIALLY_CAPTURED)
+    return held and payment.expires_at is not None and payment.expires_at <= now
+
+
+def _require_resolved(payment: PaymentRecord) -> None:
+    if payment.state in (S.UNKNOWN, S.PENDING):
+        raise unresolved(payment)
+
+
+def _require_held(payment: PaymentRecord) -> None:
+    _require_resolved(payment)
+    match payment.state:
+        case S.AUTHORIZED | S.PARTIALLY_CAPTURED:
+            return
+        case S.CAPTURED:
+            raise Refused("already_captured", "The charge is captured.", payment_id=payment.payment_id)
+        case S.EXPIRED:
+            raise Refused("authorization_expired", "The authorization has lapsed.", payment_id=payment.payment_id)
+        case state:
+            raise Refused("charge_not_authorized", f"The charge is {state}.", payment_id=payment.payment_id)
+
+
+def _require_time_left(payment: PaymentRecord, now: datetime) -> None:
+    if payment.expires_at is not None and payment.expires_at <= now:
+        raise Refused("authorization_expired", "The authorization has lapsed.", payment_id=payment.payment_id)

@@ -1,0 +1,127 @@
+"""The state machine, and what each step makes of a payment.
+
+`TRANSITIONS` is the machine; every change goes through `_step`, so no other move can be made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from kessai.services.payment.api import Action, Funding, PaymentRecord, PaymentState
+
+S = PaymentState
+
+_OUTCOMES = {
+    Action.AUTHORIZE: frozenset({S.AUTHORIZED}),
+    Action.CAPTURE: frozenset({S.CAPTURED}),
+    Action.REFUSE: frozenset({S.REFUSED}),
+}
+_HELD = {
+    Action.CAPTURE: frozenset({S.PARTIALLY_CAPTURED, S.CAPTURED}),
+    Action.REFUSE: frozenset({S.AUTHORIZED, S.PARTIALLY_CAPTURED}),
+    Action.LOSE_TRACK: frozenset({S.UNKNOWN}),
+}
+
+TRANSITIONS: Mapping[PaymentState, Mapping[Action, frozenset[PaymentState]]] = {
+    S.PENDING: _OUTCOMES | {Action.LOSE_TRACK: frozenset({S.UNKNOWN})},
+    S.REQUIRES_ACTION: _OUTCOMES | {Action.CANCEL: frozenset({S.CANCELED}), Action.EXPIRE: frozenset({S.EXPIRED})},
+    S.AUTHORIZED: _HELD | {Action.CANCEL: frozenset({S.CANCELED}), Action.EXPIRE: frozenset({S.EXPIRED})},
+    S.PARTIALLY_CAPTURED: _HELD | {Action.CANCEL: frozenset({S.CAPTURED}), Action.EXPIRE: frozenset({S.CAPTURED})},
+    S.CAPTURED: {Action.REFUND: frozenset({S.CAPTURED}), Action.REFUSE: frozenset({S.CAPTURED})},
+    S.CANCELED: {},
+    S.REFUSED: {},
+    S.EXPIRED: {},
+    S.UNKNOWN: {
+        Action.AUTHORIZE: frozenset({S.AUTHORIZED}),
+        Action.CAPTURE: frozenset({S.PARTIALLY_CAPTURED, S.CAPTURED}),
+        Action.CANCEL: frozenset({S.CANCELED, S.CAPTURED}),
+        Action.EXPIRE: frozenset({S.EXPIRED, S.CAPTURED}),
+        Action.REFUSE: frozenset({S.REFUSED, S.AUTHORIZED, S.PARTIALLY_CAPTURED}),
+    },
+}
+"""From a state, by an action, to these states. A refused action leaves a payment that has come further where it was."""
+
+FINAL = frozenset({S.CAPTURED, S.CANCELED, S.REFUSED, S.EXPIRED})
+"""Nothing is held any more; what was captured may still be refunded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A payment after one step, and what the step was."""
+
+    payment: PaymentRecord
+    action: Action
+    amount_minor: int
+    """What this step moved, held or released."""
+    code: str | None = None
+    keeps_claim: bool = False
+    """The workflow goes on working on the payment."""
+
+
+def authorized(payment: PaymentRecord, funding: list[Funding], at: datetime) -> Change:
+    """The sources are held."""
+    after = replace(payment, state=S.AUTHORIZED, funding=funding)
+    return _step(payment, after, Action.AUTHORIZE, payment.amount_minor, at)
+
+
+def sold(payment: PaymentRecord, funding: list[Funding], at: datetime) -> Change:
+    """The value moved at once."""
+    after = replace(
+        payment, state=S.CAPTURED, funding=funding, captured_minor=payment.amount_minor, captures=payment.captures + 1
+    )
+    return _step(payment, after, Action.CAPTURE, payment.amount_minor, at)
+
+
+def captured(payment: PaymentRecord, amount_minor: int, at: datetime, *, final: bool) -> Change:
+    """An amount of the authorization is final; with `final`, the rest is released."""
+    total = payment.captured_minor + amount_minor
+    state = S.CAPTURED if final or total == payment.amount_minor else S.PARTIALLY_CAPTURED
+    after = replace(payment, state=state, captured_minor=total, captures=payment.captures + 1)
+    return _step(payment, after, Action.CAPTURE, amount_minor, at)
+
+
+def released(payment: PaymentRecord, action: Action, at: datetime) -> Change:
+    """What was still held is released, by `CANCEL` or `EXPIRE`; what was captured before stays captured."""
+    nothing_captured = S.CANCELED if action is Action.CANCEL else S.EXPIRED
+    after = replace(payment, state=S.CAPTURED if payment.captured_minor else nothing_captured)
+    return _step(payment, after, action, payment.amount_minor - payment.captured_minor, at)
+
+
+def refunded(payment: PaymentRecord, amount_minor: int, at: datetime) -> Change:
+    """An amount went back."""
+    after = replace(payment, refunded_minor=payment.refunded_minor + amount_minor, refunds=payment.refunds + 1)
+    return _step(payment, after, Action.REFUND, amount_minor, at)
+
+
+def refused(payment: PaymentRecord, code: str, at: datetime) -> Change:
+    """The ledger declined: a new payment ends REFUSED."""
+    after = replace(payment, state=S.REFUSED, refusal_code=code)
+    return _step(payment, after, Action.REFUSE, 0, at, code)
+
+
+def action_refused(payment: PaymentRecord, before: PaymentState, code: str, at: datetime) -> Change:
+    """The ledger declined an action on a payment: it is where it was before."""
+    return _step(payment, replace(payment, state=before), Action.REFUSE, 0, at, code)
+
+
+def lost_track(payment: PaymentRecord, at: datetime) -> Change:
+    """The ledger's answer did not come: the outcome is UNKNOWN until it is found."""
+    after = replace(payment, state=S.UNKNOWN)
+    change = _step(payment, after, Action.LOSE_TRACK, 0, at)
+    return Change(change.payment, change.action, 0, keeps_claim=True)
+
+
+def may_follow(before: PaymentState, action: Action, after: PaymentState) -> bool:
+    """Whether the state machine has this move."""
+    return after in TRANSITIONS[before].get(action, ())
+
+
+def _step(
+    before: PaymentRecord, after: PaymentRecord, action: Action, amount: int, at: datetime, code: str | None = None
+) -> Change:
+    assert may_follow(before.state, action, after.state), (before.state, action, after.state)
+    return Change(replace(after, version=before.version + 1, updated_at=at), action, amount, code)

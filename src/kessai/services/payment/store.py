@@ -1,0 +1,242 @@
+"""The payment schema and nothing else: rows to write with a workflow's flush, and reads that take lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from kessai.foundation.db import Database, load_queries, role_of
+from kessai.foundation.ids import bare
+from kessai.foundation.migrations import SchemaSpec
+from kessai.sdk.workflow import Write
+from kessai.services.payment.api import (
+    Action,
+    Funding,
+    PaymentRecord,
+    PaymentState,
+    PaymentStep,
+    Refund,
+    RefundState,
+)
+from kessai.services.payment.domain import Change
+
+SCHEMA = SchemaSpec(
+    service="payment",
+    package="kessai.services.payment",
+    components=("kessai.foundation.events", "kessai.sdk.workflow"),
+)
+ROLE = role_of("payment")
+NEWEST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+OLDEST = "00000000-0000-0000-0000-000000000000"
+
+_SQL = load_queries("kessai.services.payment")
+_encode = msgspec.json.Encoder().encode
+_decode_funding = msgspec.json.Decoder(list[Funding]).decode
+
+
+class _Details(msgspec.Struct, frozen=True, omit_defaults=True):
+    reference: str | None = None
+    description: str | None = None
+    metadata: dict[str, str] = {}
+
+
+_decode_details = msgspec.json.Decoder(_Details).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A payment as the database has it; `busy` while a workflow has claimed it."""
+
+    payment: PaymentRecord
+    busy: bool
+    caller: str
+
+
+# -- writes: they go with a workflow's flush ---------------------------------------------------------------------
+
+
+def insertion(payment: PaymentRecord, workflow_id: str, caller: str) -> Write:
+    """A new PENDING payment, claimed by its workflow."""
+    details = _Details(reference=payment.reference, description=payment.description, metadata=payment.metadata)
+    row = (
+        bare(payment.payment_id),
+        payment.kind,
+        workflow_id,
+        payment.amount_minor,
+        payment.asset,
+        payment.payer_id,
+        payment.payee_id,
+        bare(payment.exchange_id),
+        _encode(details).decode(),
+        payment.processing_id,
+        caller,
+        payment.created_at,
+        payment.expires_at,
+    )
+    return Write(_SQL["insert_payment"], row)
+
+
+def claim(payment: PaymentRecord, workflow_id: str) -> Write:
+    """Take the payment for a workflow; conflicts when it changed or another has it. Raises the version by one."""
+    return Write(_SQL["claim_payment"], (bare(payment.payment_id), payment.version, workflow_id), guarded=True)
+
+
+def step(
+    change: Change, *, claimed_by: str | None, refund_id: str | None, processing_id: str, caller: str
+) -> tuple[Write, Write]:
+    """The payment's new state, and the step that led to it; conflicts unless its version is the one before."""
+    after = change.payment
+    payment_id, state = bare(after.payment_id), after.state.value
+    changed = (
+        payment_id,
+        after.version,
+        claimed_by,
+        state,
+        after.captured_minor,
+        after.refunded_minor,
+        after.captures,
+        after.refunds,
+        _encode(after.funding).decode(),
+        after.refusal_code,
+        after.updated_at,
+    )
+    made = (
+        payment_id,
+        after.version,
+        change.action.value,
+        state,
+        change.amount_minor,
+        change.code,
+        refund_id and bare(refund_id),
+        processing_id,
+        caller,
+        after.updated_at,
+    )
+    return Write(_SQL["change_payment"], changed, guarded=True), Write(_SQL["insert_step"], made)
+
+
+def refund_insertion(refund: Refund, caller: str) -> Write:
+    """A new PENDING refund."""
+    row = (
+        bare(refund.payment_id),
+        bare(refund.refund_id),
+        refund.amount_minor,
+        refund.asset,
+        refund.reason,
+        bare(refund.exchange_id),
+        refund.processing_id,
+        caller,
+        refund.created_at,
+    )
+    return Write(_SQL["insert_refund"], row)
+
+
+def refund_update(refund: Refund) -> Write:
+    """The refund's new state."""
+    row = (bare(refund.payment_id), bare(refund.refund_id), refund.state.value, refund.refusal_code, refund.updated_at)
+    return Write(_SQL["update_refund"], row, guarded=True)
+
+
+# -- reads ------------------------------------------------------------------------------------------------------
+
+
+async def load(database: Database, payment_ids: Sequence[str], prefixes: dict[str, str]) -> list[Stored]:
+    """The payments that exist, in no particular order. `prefixes`: of the ids of each kind."""
+    rows = await database.fetch(ROLE, _SQL["load_payments"], [bare(each) for each in payment_ids])
+    return [_stored(row, prefixes) for row in rows]
+
+
+async def of_participant(
+    database: Database, participant: str, before: str, limit: int, prefixes: dict[str, str]
+) -> list[PaymentRecord]:
+    """A participant's payments with an id below `before`, newest first."""
+    rows = await database.fetch(ROLE, _SQL["payments_of_participant"], participant, before, limit)
+    return [_stored(row, prefixes).payment for row in rows]
+
+
+async def overdue(
+    database: Database, now: datetime, after: tuple[datetime, str], limit: int, prefixes: dict[str, str]
+) -> list[PaymentRecord]:
+    """Authorizations past their time that no workflow works on, by time and id, beyond `after`."""
+    rows = await database.fetch(ROLE, _SQL["overdue_authorizations"], now, after[0], after[1], limit)
+    return [_stored(row, prefixes).payment for row in rows]
+
+
+async def steps(database: Database, payment_ids: Sequence[str]) -> list[PaymentStep]:
+    """Steps of payments, oldest first."""
+    rows = await database.fetch(ROLE, _SQL["steps_of_payments"], [bare(each) for each in payment_ids])
+    return [
+        PaymentStep(
+            sequence=row["sequence"],
+            action=Action(row["action"]),
+            state=PaymentState(row["state"]),
+            amount_minor=row["amount_minor"],
+            code=row["code"],
+            processing_id=row["processing_id"],
+            caller=row["caller"],
+            recorded_at=row["recorded_at"],
+        )
+        for row in rows
+    ]
+
+
+async def refunds_of(database: Database, payments: Sequence[PaymentRecord]) -> list[Refund]:
+    """Refunds of payments, in the order in which they were made."""
+    ids = {bare(payment.payment_id): payment.payment_id for payment in payments}
+    rows = await database.fetch(ROLE, _SQL["refunds_of_payments"], list(ids))
+    return [_refund(row, ids[row["payment_id"].hex]) for row in rows]
+
+
+async def refunds_by_id(database: Database, refund_ids: Sequence[str], payment_prefix: str) -> list[Refund]:
+    """The refunds that exist."""
+    rows = await database.fetch(ROLE, _SQL["refunds_by_id"], [bare(each) for each in refund_ids])
+    return [_refund(row, f"{payment_prefix}_{row['payment_id'].hex}") for row in rows]
+
+
+def _stored(row: asyncpg.Record, prefixes: dict[str, str]) -> Stored:
+    details = _decode_details(row["details"])
+    payment = PaymentRecord(
+        payment_id=f"{prefixes[row['kind']]}_{row['payment_id'].hex}",
+        kind=row["kind"],
+        state=PaymentState(row["state"]),
+        amount_minor=row["amount_minor"],
+        asset=row["asset"],
+        payer_id=row["payer_id"],
+        payee_id=row["payee_id"],
+        captured_minor=row["captured_minor"],
+        refunded_minor=row["refunded_minor"],
+        funding=_decode_funding(row["funding"]),
+        refusal_code=row["refusal_code"],
+        reference=details.reference,
+        description=details.description,
+        metadata=details.metadata,
+        exchange_id=f"exc_{row['exchange_id'].hex}",
+        processing_id=row["processing_id"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        expires_at=row["expires_at"],
+        captures=row["captures"],
+        refunds=row["refunds"],
+        version=row["version"],
+    )
+    return Stored(payment, row["busy_with"] is not None, row["caller"])
+
+
+def _refund(row: asyncpg.Record, payment_id: str) -> Refund:
+    return Refund(
+        refund_id=f"rfn_{row['refund_id'].hex}",
+        payment_id=payment_id,
+        state=RefundState(row["state"]),
+        amount_minor=row["amount_minor"],
+        asset=row["asset"],
+        reason=row["reason"],
+        refusal_code=row["refusal_code"],
+        exchange_id=f"exc_{row['exchange_id'].hex}",
+        processing_id=row["processing_id"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

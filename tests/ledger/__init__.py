@@ -1,0 +1,1 @@
+"""The ledger seen from its door: each test is a little ledger of its own."""

@@ -1,0 +1,159 @@
+"""The same request again: the same answer, and nothing moves twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from kessai.foundation.call import Call, enter_call, leave_call
+from kessai.foundation.db import Database
+from kessai.foundation.errors import KeyReused, PaymentError
+from kessai.foundation.ids import new_hex
+from kessai.services.ledger.api import Exchange
+
+from .book import Another, Book
+from .rows import picture
+
+PAY = "cus:1/funds 300 > mer:1/unsettled_sales 300"
+Again = Callable[[Book], Awaitable[Exchange]]
+
+AGAIN: dict[str, Again] = {
+    "create": lambda b: b.move(PAY, name="second", reference="R-2", metadata={"a": "b"}),
+    "authorize": lambda b: b.hold(PAY, name="third"),
+    "capture": lambda b: b.capture("order", 100, final=False, action="part"),
+    "final-capture": lambda b: b.capture("order", action="rest"),
+    "void": lambda b: b.void("order", action="stop"),
+    "reverse": lambda b: b.reverse("paid", 50, reversal="refund"),
+}
+
+
+@pytest.fixture
+async def ready(book: Book) -> Book:
+    """One held and one paid exchange."""
+    await book.open("cus:1/funds")
+    await book.give("cus:1/funds 5000")
+    await book.hold(PAY, name="order")
+    await book.move(PAY, name="paid")
+    return book
+
+
+@pytest.mark.parametrize("verb", AGAIN)
+async def test_repetition_gives_the_same_answer_and_writes_nothing(ready: Book, database: Database, verb: str) -> None:
+    first = await AGAIN[verb](ready)
+    before = await picture(database)
+    assert await AGAIN[verb](ready) == first
+    assert await picture(database) == before
+
+
+@pytest.mark.parametrize("verb", AGAIN)
+async def test_repetition_in_another_process_gives_the_same_answer(ready: Book, another: Another, verb: str) -> None:
+    first = await AGAIN[verb](ready)
+    other = await another()
+    assert await AGAIN[verb](other) == first
+    assert await AGAIN[verb](ready) == first
+
+
+@pytest.mark.parametrize("verb", AGAIN)
+async def test_answer_is_the_one_given_then_although_more_happened_since(ready: Book, another: Another, verb: str) -> None:
+    first = await AGAIN[verb](ready)
+    ready.clock.advance(days=1)
+    await ready.reverse("paid", 10)
+    await ready.move(PAY)
+    if verb == "create":
+        await ready.reverse("second", 100)
+    if verb == "authorize":
+        await ready.capture("third", 100)
+    if verb == "capture":
+        await ready.capture("order")
+        await ready.reverse("order", 50)
+    assert await AGAIN[verb](ready) == first
+    assert await AGAIN[verb](await another()) == first
+
+
+@pytest.mark.parametrize("verb", AGAIN)
+async def test_many_at_once_are_done_once(ready: Book, another: Another, verb: str) -> None:
+    other = await another()
+    answers = await asyncio.gather(*[AGAIN[verb](book) for book in (ready, other) for _ in range(8)])
+    assert all(answer == answers[0] for answer in answers)
+
+
+async def test_of_two_contents_under_one_id_at_once_exactly_one_is_done(ready: Book, another: Another) -> None:
+    other = await another()
+    answers = await asyncio.gather(
+        *[
+            book.move(f"cus:1/funds {amount} > mer:1/unsettled_sales {amount}", name="race")
+            for book in (ready, other)
+            for amount in (1, 2)
+        ],
+        return_exceptions=True,
+    )
+    done = {answer.legs[0].amount_minor for answer in answers if isinstance(answer, Exchange)}
+    refused = [answer for answer in answers if isinstance(answer, PaymentError)]
+    assert len(done) == 1
+    assert [error.code for error in refused] == ["exchange_id_reused", "exchange_id_reused"]
+    await ready.shows("cus:1/funds", balance=4_700 + done.pop())
+
+
+async def test_of_two_exchanges_with_one_reference_at_once_exactly_one_is_done(ready: Book, another: Another) -> None:
+    other = await another()
+    answers = await asyncio.gather(
+        *[book.move(PAY, reference="RACE") for book in (ready, other) for _ in range(3)], return_exceptions=True
+    )
+    assert sum(isinstance(answer, Exchange) for answer in answers) == 1
+    assert {answer.code for answer in answers if isinstance(answer, PaymentError)} == {"reference_reused"}
+    await ready.shows("cus:1/funds", balance=4_400)
+
+
+async def _with_key(book: Book, key: str, work: Again) -> tuple[Exchange, bool]:
+    call = Call(request_key=key)
+    token = enter_call(call)
+    try:
+        return await work(book), call.replayed
+    finally:
+        leave_call(token)
+
+
+async def test_idempotency_key_of_the_call_makes_the_request_idempotent(ready: Book) -> None:
+    key = new_hex()
+    first, replayed = await _with_key(ready, key, lambda b: b.move(PAY))
+    assert not replayed
+    again, replayed = await _with_key(ready, key, lambda b: b.move(PAY))
+    assert (again, replayed) == (first, True)
+    await ready.shows("cus:1/funds", balance=4_400)
+
+
+async def test_idempotency_key_with_other_content_is_refused(ready: Book) -> None:
+    key = new_hex()
+    await _with_key(ready, key, lambda b: b.move(PAY))
+    with pytest.raises(KeyReused):
+        await _with_key(ready, key, lambda b: b.move("cus:1/funds 1 > mer:1/unsettled_sales 1"))
+
+
+async def test_idempotency_key_of_a_capture_works_alike(ready: Book) -> None:
+    key = new_hex()
+    first, _ = await _with_key(ready, key, lambda b: b.capture("order", 100, final=False))
+    again, replayed = await _with_key(ready, key, lambda b: b.capture("order", 100, final=False))
+    assert (again, replayed) == (first, True)
+    with pytest.raises(KeyReused):
+        await _with_key(ready, key, lambda b: b.capture("order", 101, final=False))
+
+
+async def test_idempotency_key_of_a_batch_works_alike(ready: Book) -> None:
+    key = new_hex()
+
+    async def pay(book: Book, amount: int) -> list[str]:
+        call = Call(request_key=key)
+        token = enter_call(call)
+        try:
+            request = book.request(f"cus:1/funds {amount} > mer:1/unsettled_sales {amount}")
+            return await book.batch(request, request)
+        finally:
+            leave_call(token)
+
+    assert await pay(ready, 10) == ["done", "done"]
+    assert await pay(ready, 10) == ["done", "done"]
+    await ready.shows("cus:1/funds", balance=4_680)
+    with pytest.raises(KeyReused):
+        await pay(ready, 11)

@@ -1,0 +1,246 @@
+"""Queries: logs by page, snapshots as of any instant, totals, export."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kessai.foundation.clock import TOKYO
+from kessai.foundation.errors import Invalid, PaymentError, Unavailable
+from kessai.services.ledger import api
+
+from .book import Another, Book, FakeClock, account_id
+
+
+async def test_log_tells_every_entry_with_the_balance_after_it(book: Book) -> None:
+    await book.open("cus:1/funds")
+    await book.give("cus:1/funds 1000")
+    await book.hold("cus:1/funds 300 > mer:1/unsettled_sales 300", name="order")
+    await book.capture("order", 100)
+    logs = await book.logs("cus:1/funds")
+    assert [(log.amount_minor, log.held_change_minor, log.balance_minor, log.held_minor) for log in logs] == [
+        (-100, -300, 900, 0),
+        (0, 300, 1_000, 300),
+        (1_000, 0, 1_000, 0),
+    ]
+    assert [log.sequence for log in logs] == sorted({log.sequence for log in logs}, reverse=True)
+
+
+@pytest.mark.parametrize("account", ["cus:1/sales", "mer:1/unsettled_sales", "bank/deposit"])
+async def test_pages_give_each_entry_once_newest_first(book: Book, account: str) -> None:
+    for n in range(1, 24):
+        await book.give(f"cus:1/sales {n}")
+        await book.move(f"cus:1/sales {n} > mer:1/unsettled_sales {n}")
+        book.clock.advance(seconds=1)
+    whole = await book.logs(account)
+    assert [log.recorded_at for log in whole] == sorted((log.recorded_at for log in whole), reverse=True)
+    for page in (1, 5, 23, 24, 46):
+        assert await book.logs(account, page=page) == whole
+
+
+async def test_log_only_entries_have_no_running_balance(book: Book) -> None:
+    await book.give("cus:1/sales 5")
+    (log,) = await book.logs("bank/deposit")
+    assert (log.amount_minor, log.balance_minor, log.held_minor) == (-5, None, None)
+
+
+CURSORS = (
+    "1", "1,2", "1,2,3", "9223372036854775807,9223372036854775807", "4611686018427387905,1", "1,-1", "1e9,2",
+    "-9223372036854775807,-9223372036854775807", "99999999999999999999,1", ",", "٣,٤",
+)  # fmt: skip
+
+
+async def test_any_cursor_gives_a_page_or_bad_cursor(book: Book) -> None:
+    await book.give("cus:1/free_points 10")
+    await book.move("cus:1/free_points 5 > mer:1/unsettled_sales 5")
+    encoded = [base64.urlsafe_b64encode(text.encode()).decode() for text in CURSORS]
+    for account in ("cus:1/free_points", "mer:1/unsettled_sales"):
+        for cursor in ("", "AAAA", "🙂", "-1", *encoded):
+            assert await _code_of(book.ledger.list_account_logs(_logs_from(account, cursor))) in {"", "bad_cursor"}
+            assert await _code_of(book.ledger.list_lots(_lots_from(account, cursor))) in {"", "bad_cursor"}
+
+
+def _logs_from(account: str, cursor: str) -> api.ListAccountLogs:
+    return api.ListAccountLogs(account_id=account_id(account), cursor=cursor)
+
+
+def _lots_from(account: str, cursor: str) -> api.ListLots:
+    return api.ListLots(account_id=account_id(account), cursor=cursor)
+
+
+async def _code_of(question: Awaitable[object]) -> str:
+    try:
+        await question
+    except Invalid as refusal:
+        return refusal.code
+    return ""
+
+
+# -- snapshots --------------------------------------------------------------------------------------------------
+
+
+async def told(book: Book, account: str) -> api.Snapshot:
+    """What the ledger tells of an account now, in the shape of a snapshot."""
+    now = await book.account(account)
+    return api.Snapshot(
+        account_id=now.account_id, as_of=book.clock.now(), balance_minor=now.balance_minor, held_minor=now.held_minor,
+        lots=await book.lots(account),
+    )  # fmt: skip
+
+
+async def test_snapshot_of_any_past_instant_is_what_was_told_then(book: Book) -> None:
+    accounts = ("cus:1/free_points", "mer:1/unsettled_sales", "cus:1/credit")
+    steps = [
+        lambda: book.open("cus:1/credit", "cus:1/free_points", "mer:1/unsettled_sales"),
+        lambda: book.give("cus:1/free_points 100 expires=20d"),
+        lambda: book.give("cus:1/free_points 70 expires=3d"),
+        lambda: book.move("cus:1/free_points 80 > mer:1/unsettled_sales 80", name="first"),
+        lambda: book.hold("cus:1/free_points 30 + cus:1/credit 50 > mer:1/unsettled_sales 80", name="order"),
+        lambda: book.reverse("first", 40),
+        lambda: book.capture("order", 60, final=False),
+        lambda: book.void("order"),
+        lambda: book.run("expire_lots"),
+        lambda: book.reverse("order"),
+        lambda: book.run("roll_up"),
+    ]
+    seen: list[api.Snapshot] = []
+    for step in steps:
+        await step()
+        book.clock.advance(minutes=1)
+        seen += [await told(book, account) for account in accounts]
+        book.clock.advance(days=1)
+    accounts_by_id = {account_id(account): account for account in accounts}
+    for then in seen:
+        assert await book.snapshot(accounts_by_id[then.account_id], then.as_of) == then
+
+
+async def test_snapshot_of_now_is_the_account(book: Book) -> None:
+    await book.give("cus:1/free_points 10")
+    await book.hold("cus:1/free_points 3 > mer:1/unsettled_sales 3")
+    now = await book.snapshot("cus:1/free_points")
+    assert (now.balance_minor, now.held_minor, now.lots) == (10, 3, await book.lots("cus:1/free_points"))
+
+
+@pytest.mark.parametrize("before", [timedelta(seconds=1), timedelta(days=400)])
+async def test_snapshot_from_before_the_account_was_there_is_empty(book: Book, before: timedelta) -> None:
+    await book.give("cus:1/free_points 10")
+    for account in ("cus:1/free_points", "bank/deposit"):
+        then = await book.snapshot(account, book.clock.now() - before)
+        assert (then.balance_minor, then.held_minor, then.lots) == (0, 0, [])
+
+
+@pytest.mark.parametrize("at", [datetime.min, datetime(1900, 1, 1), datetime(1970, 1, 1)])  # noqa: DTZ001, DTZ901
+async def test_snapshot_of_ancient_times_is_empty(book: Book, at: datetime) -> None:
+    await book.give("cus:1/free_points 10")
+    then = await book.snapshot("cus:1/free_points", at.replace(tzinfo=UTC))
+    assert (then.balance_minor, then.lots) == (0, [])
+
+
+async def test_snapshot_in_another_time_zone_is_the_same_instant(book: Book) -> None:
+    await book.give("cus:1/free_points 10")
+    at = book.clock.advance(hours=1)
+    book.clock.advance(hours=1)
+    assert (await book.snapshot("cus:1/free_points", at.astimezone(TOKYO))).balance_minor == 10
+
+
+async def test_snapshot_sees_what_another_process_wrote(book: Book, another: Another) -> None:
+    other = await another()
+    await book.give("cus:1/free_points 10")
+    await other.give("cus:1/free_points 20")
+    at = book.clock.advance(seconds=1)
+    book.clock.advance(seconds=1)
+    try:
+        then = await book.snapshot("cus:1/free_points", at)
+    except Unavailable as unstable:
+        assert unstable.code == "snapshot_not_stable"
+        assert unstable.retryable
+        await other.snapshot("cus:1/free_points", at - timedelta(days=1))
+        then = await book.snapshot("cus:1/free_points", at)
+    assert then.balance_minor == 30
+
+
+# -- totals and export --------------------------------------------------------------------------------------------
+
+
+async def _business(book: Book) -> None:
+    await book.open("cus:1/funds", "cus:2/funds", "cus:1/credit", "cus:1/trading_funds", "cus:1/btc")
+    await book.give("cus:1/funds 1000")
+    await book.give("cus:2/funds 10")
+    await book.give("cus:1/free_points 50")
+    await book.move("cus:1/funds 300 + cus:1/credit 200 > mer:1/unsettled_sales 470 + kessai/fee_income 30")
+    await book.hold("cus:1/funds 100 > mer:1/unsettled_sales 100")
+    await book.give("cus:1/trading_funds 5000")
+    await book.move("cus:1/trading_funds 1000 > cus:1/btc 10000", rate="10000000")
+
+
+async def test_totals_add_up_to_zero_per_asset(book: Book) -> None:
+    await _business(book)
+    for _ in range(2):
+        totals = (await book.ledger.list_type_totals(api.ListTypeTotals())).totals
+        sums: dict[str, int] = {}
+        for each in totals:
+            sums[each.asset] = sums.get(each.asset, 0) + each.balance_minor
+        assert sums == {"JPY": 0, "BTC": 0}
+        funds = next(each for each in totals if each.account_type == "funds")
+        assert (funds.accounts, funds.balance_minor, funds.held_minor) == (2, 710, 100)
+        assert [each.account_type for each in totals] == sorted(each.account_type for each in totals)
+        await book.run("roll_up")
+
+
+async def test_rolling_up_changes_nothing_that_is_told(book: Book) -> None:
+    await _business(book)
+    book.clock.advance(seconds=1)
+    before = [await book.balance(account) for account in ("mer:1/unsettled_sales", "bank/deposit")]
+    await book.run("roll_up", "roll_up")
+    await book.move("cus:1/funds 5 > mer:1/unsettled_sales 5")
+    await book.run("roll_up")
+    after = [await book.balance(account) for account in ("mer:1/unsettled_sales", "bank/deposit")]
+    assert after == [before[0] + 5, before[1]]
+
+
+async def test_export_gives_every_log_of_every_account_once(book: Book) -> None:
+    await _business(book)
+    exported = [log async for log in book.export()]
+    keys = [(log.account_id, log.sequence, log.exchange_id, log.amount_minor) for log in exported]
+    assert len(keys) == len(set(keys))
+    for account in ("cus:1/funds", "cus:1/btc", "mer:1/unsettled_sales", "bank/deposit"):
+        mine = [log for log in exported if log.account_id == account_id(account)]
+        assert sorted(mine, key=repr) == sorted(await book.logs(account), key=repr)
+
+
+async def test_export_since_an_instant_leaves_out_what_was_before(book: Book, clock: FakeClock) -> None:
+    await book.give("cus:1/sales 1")
+    since = clock.advance(hours=1)
+    await book.give("cus:1/sales 2")
+    amounts = {log.amount_minor for log in [log async for log in book.export(since)]}
+    assert amounts == {2, -2}
+
+
+@pytest.mark.parametrize("since", [datetime.min, datetime.max])  # noqa: DTZ901
+async def test_export_since_any_instant_is_answered(book: Book, since: datetime) -> None:
+    await book.give("cus:1/sales 1")
+    logs = [log async for log in book.export(since.replace(tzinfo=UTC))]
+    assert len(logs) == (2 if since.year == 1 else 0)
+
+
+async def test_account_types_are_told(book: Book) -> None:
+    types = {each.account_type: each for each in (await book.ledger.list_account_types(api.ListAccountTypes())).types}
+    assert types["funds"].retention_cap_minor == 1_000_000
+    assert not types["funds"].auto_create
+    assert (types["free_points"].auto_create, types["free_points"].expires_after_days) == (True, 180)
+    assert (types["btc"].asset, types["btc"].rate_tracked) == ("BTC", True)
+    assert all(types[hot].log_only for hot in ("unsettled_sales", "deposit", "fee_income", "point_cost"))
+    assert not any(types[checked].log_only for checked in ("settled_sales", "settled_claims", "funds", "credit"))
+
+
+async def test_malformed_time_of_a_hold_is_an_error_of_the_door(book: Book) -> None:
+    await book.open("cus:1/funds")
+    await book.give("cus:1/funds 10")
+    hold = "cus:1/funds 1 > mer:1/unsettled_sales 1"
+    try:
+        await book.hold(hold, expires_at=datetime.max.replace(tzinfo=UTC))
+    except PaymentError as refusal:
+        assert isinstance(refusal, Invalid)

@@ -11,7 +11,7 @@ from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.db import Database
 from kessai.foundation.errors import KeyReused, PaymentError
 from kessai.foundation.ids import new_hex
-from kessai.services.ledger.api import Exchange
+from kessai.services.ledger.api import Exchange, Freeze
 
 from .book import Another, Book
 from .rows import picture
@@ -70,6 +70,22 @@ async def test_answer_is_the_one_given_then_although_more_happened_since(ready: 
         await ready.reverse("order", 50)
     assert await AGAIN[verb](ready) == first
     assert await AGAIN[verb](await another()) == first
+
+
+@pytest.mark.parametrize("forgotten", [False, True], ids=["same-process", "other-process"])
+async def test_repetition_that_would_be_refused_by_now_gives_the_same_answer(
+    ready: Book,
+    another: Another,
+    forgotten: bool,  # noqa: FBT001
+) -> None:
+    await ready.open("cus:2/funds")
+    first = await ready.move("cus:1/funds 4000 > cus:2/funds 4000", name="second", reference="R-2")
+    back = await ready.reverse("second", 1_000, reversal="back")
+    await ready.freeze("cus:1/funds", Freeze.BOTH)
+    asked = await another() if forgotten else ready
+    assert await asked.move("cus:1/funds 4000 > cus:2/funds 4000", name="second", reference="R-2") == first
+    await ready.move("cus:2/funds 3000 > mer:1/unsettled_sales 3000")
+    assert await asked.reverse("second", 1_000, reversal="back") == back
 
 
 @pytest.mark.parametrize("verb", AGAIN)

@@ -82,7 +82,8 @@ def _with_call(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMa
 def masked(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask secrets by name and by look; a structlog processor."""
     for key, value in event.items():
-        event[key] = MASK if _SECRET_NAME.search(key) else mask(value)
+        if not key.startswith("_"):  # structlog's own
+            event[key] = MASK if _SECRET_NAME.search(key) else mask(value)
     return event
 
 

@@ -22,14 +22,16 @@ def find(memory: Memory, exchange_id: str) -> Progress:
     return progress
 
 
-def earlier_action(progress: Progress, action_id: str, digest: bytes, stored: Stored | None) -> Exchange | None:
+def earlier_action(
+    page: Page, progress: Progress, action_id: str, digest: bytes, stored: Stored | None
+) -> Exchange | None:
     """The answer already given under this action id, if any; raises `action_id_reused` for other content."""
     for done in progress.actions:
         if done.action_id == action_id:
             if done.digest != digest:
                 raise Conflict("action_id_reused", "This action id was used with different content.")
             if stored is None:  # done on this very page
-                return answer_of_progress(progress, [], progress.recorded)
+                return page.action_answers[action_id]
             return answer_of_action(progress, stored.record, stored.flush_id)
     return None
 
@@ -38,7 +40,7 @@ def capture(memory: Memory, page: Page, command: Capture) -> Exchange:
     """Capture all, an amount, or named amounts of what an exchange holds."""
     request = command.request
     progress = find(memory, request.exchange_id)
-    if (earlier := earlier_action(progress, command.action_id, command.digest, command.stored)) is not None:
+    if (earlier := earlier_action(page, progress, command.action_id, command.digest, command.stored)) is not None:
         return earlier
     _require_authorized(progress)
     if progress.expires is not None and progress.expires <= page.now:
@@ -150,7 +152,7 @@ def _move(
 def release(memory: Memory, page: Page, command: Release) -> Exchange:
     """Let go of what an exchange still holds: by its caller's wish (void) or because its time is over (expiry)."""
     progress = find(memory, command.exchange_id)
-    if (earlier := earlier_action(progress, command.action_id, command.digest, command.stored)) is not None:
+    if (earlier := earlier_action(page, progress, command.action_id, command.digest, command.stored)) is not None:
         return earlier
     _require_authorized(progress)
     if command.expiry and (progress.expires is None or progress.expires > page.now):
@@ -195,7 +197,9 @@ def record_action(
     page.records.append(record)
     if action == "expired":
         page.expiries.append(record)
-    return answer_of_progress(progress, postings, page.flush_id)
+    answer = answer_of_progress(progress, postings, page.flush_id)
+    page.action_answers[command.action_id] = answer
+    return answer
 
 
 def carry_on(page: Page, progress: Progress, was: int) -> None:

@@ -51,6 +51,8 @@ class Page:
     """Accounts opened here: inserted rather than updated."""
     born_exchanges: dict[str, tuple[bytes, Exchange]] = field(default_factory=dict)
     """Content digest and answer of exchanges made on this page: a repetition within the flush gets the same answer."""
+    action_answers: dict[str, Exchange] = field(default_factory=dict)
+    """Answers of captures, voids and expiries of this page, by action id."""
     expiries: list[bytes] = field(default_factory=list)
     """Records published as `ledger.expiry`."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,12 +36,13 @@ def test_secret_is_masked(value: object, shown: object) -> None:
 
 
 @pytest.fixture
-def logs(capsys: pytest.CaptureFixture[str]) -> Iterator[Logs]:
+def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Logs]:
     """Log lines as objects; logging is put back afterwards."""
-    root = logging.getLogger()
+    stream, root = io.StringIO(), logging.getLogger()
+    monkeypatch.setattr(sys, "stderr", stream)
     handlers, level = root.handlers[:], root.level
     configure_logging(level="info", form="json")
-    yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers[:], root.level = handlers, level
     structlog.reset_defaults()
 

@@ -151,23 +151,23 @@ class LedgerModel:
     ) -> tuple[str, list[int]]:
         """The refusal's code, or "" with the signed amounts of the legs."""
         asks = [*sources, *targets]
-        born = [
-            ask.account
-            for number, ask in enumerate(asks)
-            if ask.account not in self.accounts and not self._opens_itself(ask, source=number < len(sources))
-        ]
-        if born:
-            return "account_not_found", []
         before = set(self.accounts)
-        for ask in asks:
-            self.open(ask.account)
-        code, amounts = self._decide(asks, len(sources), now)
+        code, amounts = self._open_asked(asks, len(sources)), []
+        if not code:
+            code, amounts = self._decide(asks, len(sources), now)
         if code:
             for fresh in set(self.accounts) - before:
                 del self.accounts[fresh]
             return code, []
         self._post(name, asks, amounts, now, capture=capture)
         return "", amounts
+
+    def _open_asked(self, asks: list[Ask], sources: int) -> str:
+        for number, ask in enumerate(asks):
+            if ask.account not in self.accounts and not self._opens_itself(ask, source=number < sources):
+                return "account_not_found"
+            self.open(ask.account)
+        return ""
 
     def _opens_itself(self, ask: Ask, *, source: bool) -> bool:
         kind = KINDS[ask.account.rsplit("/", 1)[1]]

@@ -127,6 +127,18 @@ async def test_balancing_source_with_nothing_is_skipped(book: Book) -> None:
     await book.shows("cus:1/funds", balance=1_000)
 
 
+async def test_legs_keep_their_numbers_when_a_balancing_source_gave_nothing(book: Book) -> None:
+    await book.open("cus:1/funds", "cus:1/free_points")
+    await book.give("cus:1/funds 1000")
+    paid = await book.move("cus:1/free_points <=900 + cus:1/funds <=900 > mer:1/unsettled_sales 700", name="order")
+    numbers = {leg.account_id: leg.leg for leg in paid.legs}
+    funds, sales = numbers[account_id("cus:1/funds")], numbers[account_id("mer:1/unsettled_sales")]
+    await book.reverse("order", legs={funds: 300, sales: 300})
+    found = {leg.leg: leg.reversed_minor for leg in (await book.exchange("order")).legs if leg.amount_minor}
+    assert found == {funds: 300, sales: 300}
+    await book.shows("cus:1/funds", balance=600)
+
+
 async def test_balancing_sources_count_an_account_once(book: Book) -> None:
     await book.open("cus:1/funds")
     await book.give("cus:1/funds 100")

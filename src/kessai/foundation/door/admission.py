@@ -46,10 +46,10 @@ def request_id_of(raw: str | None) -> str:
     return raw if raw is not None and _REQUEST_ID.match(raw) else new_hex()
 
 
-def timeout_ms_of(raw: str | None) -> int:
+def timeout_ms_of(raw: str | None, default_ms: int) -> int:
     """`X-Request-Timeout-Ms`, or the default; Invalid when it is not a whole number within the limit."""
     if raw is None:
-        return TIMEOUT_MS_DEFAULT
+        return default_ms
     if not _TIMEOUT_MS.match(raw) or int(raw) > TIMEOUT_MS_MAX:
         text = f"X-Request-Timeout-Ms must be a whole number from 1 to {TIMEOUT_MS_MAX}."
         raise Invalid("invalid_request", text, field="X-Request-Timeout-Ms")

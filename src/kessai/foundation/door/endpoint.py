@@ -121,12 +121,18 @@ class _Verb:
     """What both kinds of endpoint share: who may come in, and what they ask."""
 
     def __init__(
-        self, bound: BoundVerb, method: Callable[[Any], Any], authenticate: Authenticate, observe: Observe
+        self,
+        bound: BoundVerb,
+        method: Callable[[Any], Any],
+        authenticate: Authenticate,
+        observe: Observe,
+        timeout_ms: int,
     ) -> None:
         self._spec = bound.spec
         self._method = method
         self._authenticate = authenticate
         self._observe = observe
+        self._timeout_ms = timeout_ms
         self._reader = RequestReader(bound)
         self._body_bytes_max = body_bytes_max(bound.spec)
         self._encoder = msgspec.json.Encoder()
@@ -190,7 +196,8 @@ class VerbEndpoint(_Verb):
         timer: asyncio.TimerHandle | None = None
         try:
             call = await self._admit(headers, reply.request_id)
-            call.deadline = loop.time() + timeout_ms_of(_text(headers, b"x-request-timeout-ms")) / 1000
+            timeout_ms = timeout_ms_of(_text(headers, b"x-request-timeout-ms"), self._timeout_ms)
+            call.deadline = loop.time() + timeout_ms / 1000
             timer = loop.call_at(call.deadline, reply.expire)
             request = await self._request(scope, receive, headers, values)
             if not reply.status:

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Lifespan, Receive, Scope, Send
 
 from kessai.foundation.contract import verbs_of
-from kessai.foundation.door.admission import request_id_of
+from kessai.foundation.door.admission import TIMEOUT_MS_DEFAULT, request_id_of
 from kessai.foundation.door.endpoint import ErrorEndpoint, StreamEndpoint, VerbEndpoint
 from kessai.foundation.door.openapi import openapi_bytes
 from kessai.foundation.door.page import docs_page
@@ -47,15 +47,19 @@ def rest_app(
     observe: Observe = observe_nothing,
     extra_routes: Sequence[BaseRoute] = (),
     lifespan: Lifespan[Any] | None = None,
+    timeout_ms: int = TIMEOUT_MS_DEFAULT,
 ) -> DoorApp:
-    """The public HTTP interface of some doors, with `/openapi.json` and `/docs`."""
+    """The public HTTP interface of some doors, with `/openapi.json` and `/docs`.
+
+    `timeout_ms` is the deadline of a request that names none.
+    """
     routes: Routes[Endpoint] = Routes()
     for door, implementation in doors:
         for bound in verbs_of(door):
             if not bound.spec.public:
                 continue
             kind = StreamEndpoint if bound.spec.stream else VerbEndpoint
-            endpoint = kind(bound, getattr(implementation, bound.spec.name), authenticate, observe)
+            endpoint = kind(bound, getattr(implementation, bound.spec.name), authenticate, observe, timeout_ms)
             routes.add(bound.spec.method, bound.spec.path, endpoint)
     return DoorApp(routes, _documents([door for door, _ in doors]), extra_routes, lifespan)
 

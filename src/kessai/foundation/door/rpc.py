@@ -60,10 +60,12 @@ def grpc_server(
     port: int,
     observe: Observe = observe_nothing,
     reuse_port: bool = False,
+    timeout_ms: int = TIMEOUT_MS_DEFAULT,
 ) -> tuple[Any, int]:
     """A grpc.aio.Server for some doors, not yet started, and the port it is bound to (0 picks a free one).
 
-    `reuse_port` lets several worker processes share the port. Raises OperatorError when it cannot be bound.
+    `reuse_port` lets several worker processes share the port; `timeout_ms` is the deadline of a call that names none.
+    Raises OperatorError when it cannot be bound.
     """
     server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(reuse_port))])
     pool = pool_of(door for door, _ in doors)

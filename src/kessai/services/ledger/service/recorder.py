@@ -59,6 +59,7 @@ class Recorder:
         )
         self.writer = Writer(database, clock, idle=lambda: self._group.idle)
         self._reading: Connection | None = None
+        self._newest: Page | None = None
         self._serial = 0
         self._landed = 0
         self._floor = 0
@@ -101,10 +102,34 @@ class Recorder:
             hex_id = need.account_id[4:]
             self._wishes[hex_id] = self._wishes.get(hex_id, WINDOW_MAX) * LOTS_GROWTH
             raise MustSettle from None
-        if attempt == 0 and _refused_an_action(commands, page):
+        if attempt == 0 and await self._may_be_repetitions(commands, page):
             self.book.forget(page)
             raise MustSettle
+        self._newest = page
         return Draft(page, rows_of(page))
+
+    async def _may_be_repetitions(self, commands: list[Command], page: Page) -> bool:
+        """Is a refusal perhaps to be answered from store? A repetition gets its answer whatever has changed since.
+
+        Refused actions are decided again on what is stored: another process may have carried the exchange further.
+        """
+        refused: list[str] = []
+        for command, outcome in zip(commands, page.outcomes, strict=True):
+            if isinstance(outcome, PaymentError):
+                if isinstance(command, Capture | Release | Reverse):
+                    return True
+                if isinstance(command, Create):
+                    refused.append(command.exchange_id)
+        if not refused:
+            return False
+        if self._newest is not None and any(each in self._newest.born_exchanges for each in refused):
+            return True
+        try:
+            connection = await self._reader()
+            return bool(await loading.load_exchanges(connection, [each[4:] for each in refused]))
+        except (*LOST, *EXHAUSTED, TimeoutError) as error:
+            self.book.forget(page)
+            raise Unavailable("database_unavailable", "The database cannot be reached just now.") from error
 
     async def _reader(self) -> Connection:
         """The connection that prepares read on, while the writer's may be busy with the flush before."""
@@ -284,10 +309,3 @@ def _exchange_of(command: Command) -> str | None:
         case _:
             return None
 
-
-def _refused_an_action(commands: list[Command], page: Page) -> bool:
-    """A refusal may rest on an exchange that another process has carried further: decide again on what is stored."""
-    return any(
-        isinstance(outcome, PaymentError) and isinstance(command, Capture | Release | Reverse)
-        for command, outcome in zip(commands, page.outcomes, strict=True)
-    )

@@ -1,0 +1,185 @@
+"""The whole verification, on one connection and in one unchanging view of the database."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import asyncpg
+
+from kessai.apps.verify import checks, events
+from kessai.apps.verify.accounts import check_accounts
+from kessai.apps.verify.courses import check_courses
+from kessai.apps.verify.finding import Report, TooMany
+from kessai.apps.verify.pages import LOTS, Page, strays, strays_published
+from kessai.apps.verify.payments import check_payments
+from kessai.apps.verify.seals import Chains, check_anchors
+from kessai.apps.verify.streams import END, Stream, Windows
+from kessai.foundation.db import Connection, Queries, load_queries
+from kessai.services.ledger.domain.state import SLOT_BITS, micros
+from kessai.services.ledger.domain.types import AccountTypes
+from kessai.services.payment.kinds import PaymentKinds
+
+PACKAGE = "kessai.apps.verify"
+PARTS = ("exchanges", "actions", "events", "logs", "hot_logs", "lot_logs", "lots", "references")
+EFFECTS_BETWEEN_TURNS = 256
+"""After so many effects the loop gets its turn, so that the next window comes in meanwhile."""
+LOTLESS_MAX = 200_000
+SETTINGS = (
+    "SET LOCAL work_mem = '64MB'; SET LOCAL statement_timeout = 0; SET LOCAL jit = off;"
+    "SET LOCAL idle_in_transaction_session_timeout = 0"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the platform was told about accounts and payments."""
+
+    types: AccountTypes
+    kinds: PaymentKinds
+
+    def lists(self) -> dict[str, list[str]]:
+        """Account types by what they may do, and the prefixes of payments' ids."""
+        return {
+            "lots": [each.code for each in self.types if each.has_lots],
+            "log_only": [each.code for each in self.types if each.log_only],
+            "overdraft": [each.code for each in self.types if each.overdraft_limit_minor is not None],
+            "prefixes": [f"{prefix}_" for prefix in self.kinds.prefixes.values()],
+        }
+
+
+async def audit(connection: Connection, configuration: Configuration, report: Report) -> None:
+    """Verify every schema that is there; the connection is in a transaction whose view does not change.
+
+    What cannot even be computed (a number that overflows, a text that is none) is a finding as well, and the last.
+    """
+    collecting = gc.isenabled()
+    gc.disable()  # nothing here is cyclic, and there is much of it
+    try:
+        await connection.execute(SETTINGS)
+        await _Audit(connection, configuration, report).run()
+    except TooMany:
+        return
+    except asyncpg.DataError as error:
+        report.add("every row can be computed with", "database", "", f"a check failed: {error}")
+    finally:
+        if collecting:
+            gc.enable()
+
+
+class _Audit:
+    def __init__(self, connection: Connection, configuration: Configuration, report: Report) -> None:
+        self._connection = connection
+        self._configuration = configuration
+        self._report = report
+        self._ledger = load_queries(PACKAGE, file="sql/ledger.sql")
+        self._lists = configuration.lists()
+        self._lotless: set[str] = set()
+        self._unmade: list[tuple[object, ...]] = []
+
+    async def run(self) -> None:
+        tables = await self._tables()
+        shared = {
+            schema: load_queries(PACKAGE, schema=schema, file="sql/shared.sql")
+            for schema in sorted({table.split(".")[0] for table in tables if table.endswith(".outbox")})
+        }
+        if "ledger.flush" in tables:
+            await self._verify_ledger()
+        for schema in shared:
+            await self._verify_shared(schema, shared, tables)
+        if {"ledger.flush", "payment.payment"} <= tables:
+            payment = load_queries(PACKAGE, file="sql/payment.sql")
+            for check in checks.PAYMENT:
+                await self._check(payment, check, "ledger" if check.query.startswith("exchanges") else "payment")
+            await check_payments(self._connection, payment, self._report, sandbox="sandbox.clock" in tables)
+
+    async def _tables(self) -> set[str]:
+        rows = await self._connection.fetch(load_queries(PACKAGE, file="sql/shared.sql")["tables"])
+        return {row["name"] for row in rows}
+
+    async def _check(self, sql: Queries, check: checks.Check, schema: str) -> None:
+        await checks.run_check(self._connection, sql, check, self._report, schema=schema, types=self._lists)
+
+    async def _verify_shared(self, schema: str, shared: Mapping[str, Queries], tables: set[str]) -> None:
+        counted = () if schema == "ledger" else checks.COUNTED_EVENTS
+        workflows = checks.WORKFLOWS if f"{schema}.workflow_open" in tables else ()
+        for check in (*checks.EVENTS, *counted, *workflows):
+            await self._check(shared[schema], check, schema)
+        await events.check_subscriptions(self._connection, schema, shared, self._report)
+
+    # -- the ledger ---------------------------------------------------------------------------------------------
+
+    async def _verify_ledger(self) -> None:
+        connection, sql, report = self._connection, self._ledger, self._report
+        size = await connection.fetchrow(sql["size"])
+        assert size is not None
+        report.total = size["effects"]
+        chains = Chains(report)
+        await self._verify_pages(chains)
+        await chains.check_writers(connection, sql)
+        await check_anchors(connection, sql, report)
+        for check in checks.LEDGER:
+            await self._check(sql, check, "ledger")
+        await check_accounts(connection, sql, self._configuration.types, report)
+        await check_courses(connection, sql, report)
+
+    async def _verify_pages(self, chains: Chains) -> None:
+        streams = {name: Stream(self._ledger[f"{name}_by_flush"]) for name in PARTS}
+        outbox = Stream(self._ledger["outbox_by_instant"], lambda row: micros(row["recorded_at"]) << SLOT_BITS)
+        # A page's arrays are built from rows in order; a hash would hold all pages at once.
+        await self._connection.execute("SET LOCAL enable_hashagg = off")
+        windows = Windows(self._connection, self._ledger["flushes"], [*streams.values(), outbox])
+        async for flushes in windows.each(self._find_lots):
+            instants = _Instants(flushes)
+            turn = 0
+            for flush in flushes:
+                parts = {name: self._part(name, stream, flush["flush_id"]) for name, stream in streams.items()}
+                page = Page(self._report, flush, parts)
+                self._verify_page(page, chains, instants.published(outbox, flush["flush_id"], self._report))
+                self._report.passed(len(page.records))
+                turn += len(page.records)
+                if turn > EFFECTS_BETWEEN_TURNS:
+                    turn = 0
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        for name, stream in streams.items():
+            strays(self._report, name, stream.before(END + 1))
+        strays_published(self._report, outbox.before(END + 1))
+        await self._connection.execute("SET LOCAL enable_hashagg = on")
+
+    def _part(self, name: str, stream: Stream, flush_id: int) -> asyncpg.Record | None:
+        if earlier := stream.before(flush_id):
+            strays(self._report, name, earlier)
+        return stream.at(flush_id)
+
+    def _verify_page(self, page: Page, chains: Chains, published: list[asyncpg.Record]) -> None:
+        page.check_seal(chains, published)
+        effects = page.effects()
+        page.check_owners(effects)
+        self._unmade += [row for row in page.check_entries(effects) if row[0] not in self._lotless]
+        page.check_published(effects, published)
+
+    async def _find_lots(self) -> None:
+        """A credit without a lot is right in an account whose type has none, and wrong in any other."""
+        unmade, self._unmade = self._unmade, []
+        if not unmade:
+            return
+        accounts = {str(row[0]) for row in unmade}
+        rows = await self._connection.fetch(
+            self._ledger["lotted_accounts"], [account[4:] for account in accounts], self._lists["lots"]
+        )
+        lotted = {row["account_id"] for row in rows}
+        LOTS.missed(self._report, [row for row in unmade if row[0] in lotted])
+        if len(self._lotless) > LOTLESS_MAX:
+            self._lotless.clear()
+        self._lotless |= accounts - lotted
+
+
+class _Instants:
+    """Which outbox rows are a flush's: those of its instant; of several flushes of one instant, those that fit."""
+
+    def __init__(self, flushes: list[asyncpg.Record]) -> None:
+        self._flushes = flushes
+        self._waiting: list[asyncpg.Record] = []

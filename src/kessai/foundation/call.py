@@ -13,7 +13,7 @@ from kessai.foundation.ids import new_hex
 
 @dataclass(slots=True)
 class Call:
-    """One request's context. `deadline` is `asyncio` loop time; `replayed` is set by the verb that answers from store."""
+    """One request's context. `deadline` is event-loop time; a verb that answers from store sets `replayed`."""
 
     caller: str = "internal"
     """The service or the API key (`key_…`) on whose behalf work is done; written on every effect row."""

@@ -23,7 +23,7 @@ from kessai.foundation.money import AMOUNT_MINOR_MAX
 class MessageMeta(msgspec.StructMeta):
     """Every Message is frozen, takes its fields by keyword and refuses unknown ones, without saying so each time."""
 
-    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:  # noqa: ANN401
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
         """Make the class with a Message's options."""
         options = {"frozen": True, "kw_only": True, "forbid_unknown_fields": True, **options}
         return super().__new__(mcls, name, bases, namespace, **options)

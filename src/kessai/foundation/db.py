@@ -144,6 +144,8 @@ async def retrying(work: Callable[[], Awaitable[R]]) -> R:
             return await work()
         except RETRYABLE:
             await asyncio.sleep(random.random() * min(RETRY_DELAY_S_MAX, 0.002 * 2**attempt))  # noqa: S311
+        except asyncpg.DataError:
+            raise  # an argument that does not fit its column: asyncpg counts it among InterfaceErrors
         except (*LOST, *EXHAUSTED, TimeoutError) as error:
             raise Unavailable("database_unavailable", "The database cannot be reached just now.") from error
     raise Unavailable("contention", "Too many concurrent changes to the same rows; try again.")
@@ -162,7 +164,7 @@ class Queries:
     def __getitem__(self, name: str) -> str:
         return self._by_name[name]
 
-    def __iter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
+    def __iter__(self):  # type: ignore[no-untyped-def]
         return iter(self._by_name.items())
 
 

@@ -48,6 +48,12 @@ class _Flight(Generic[C, P, R]):
     commit: asyncio.Task[Sequence[R | PaymentError]]
 
 
+def _read(future: asyncio.Future[object]) -> None:
+    """Take note of an outcome that nobody waits for any more, so that a failure is not reported as unseen."""
+    if not future.cancelled():
+        future.exception()
+
+
 def _forget_nothing(_: object) -> None:
     return
 
@@ -108,7 +114,11 @@ class GroupCommit(Generic[C, P, R]):
         self._wake.set()
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
-        return await asyncio.shield(future)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(_read)
+            raise
 
     @property
     def idle(self) -> bool:
@@ -159,9 +169,7 @@ class GroupCommit(Generic[C, P, R]):
         self.queued -= size
         return taken
 
-    async def _depart(
-        self, waiting: list[_Waiting[C, R]], flight: _Flight[C, P, R] | None
-    ) -> _Flight[C, P, R] | None:
+    async def _depart(self, waiting: list[_Waiting[C, R]], flight: _Flight[C, P, R] | None) -> _Flight[C, P, R] | None:
         """Prepare, let the earlier flush land, then send this one off."""
         if flight is not None and not self._overlap:
             flight = await self._land(flight)

@@ -6,6 +6,7 @@ that schema too. In a migration's text `{schema}` and `{role}` stand for the ser
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ async def _prepare_cluster(connection: Connection, specs: list[SchemaSpec]) -> N
             pass  # another process made it between the look and the making
         except asyncpg.InsufficientPrivilegeError as error:
             raise OperatorError(f"The database login may not create role {role}; create it first.") from error
-    try:
+    # Two processes that start at once may both try: the one that comes second finds them made.
+    with contextlib.suppress(asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError, asyncpg.DuplicateTableError):
         await connection.execute(
             "CREATE SCHEMA IF NOT EXISTS kessai;"
             "CREATE TABLE IF NOT EXISTS kessai.schema_migration (schema text NOT NULL, component text NOT NULL,"
@@ -89,8 +91,6 @@ async def _prepare_cluster(connection: Connection, specs: list[SchemaSpec]) -> N
             "CREATE TABLE IF NOT EXISTS kessai.migration_turn (id int PRIMARY KEY);"
             "INSERT INTO kessai.migration_turn (id) VALUES (1) ON CONFLICT DO NOTHING"
         )
-    except (asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError, asyncpg.DuplicateTableError):
-        pass  # two processes started at once: the other one made them
 
 
 async def _apply_missing(connection: Connection, specs: list[SchemaSpec]) -> list[Migration]:
@@ -110,9 +110,7 @@ async def _apply_missing(connection: Connection, specs: list[SchemaSpec]) -> lis
     return applied
 
 
-def _refuse_newer(
-    rows: list[asyncpg.Record], known: dict[tuple[str, str, int], Migration], schemas: set[str]
-) -> None:
+def _refuse_newer(rows: list[asyncpg.Record], known: dict[tuple[str, str, int], Migration], schemas: set[str]) -> None:
     for row in rows:
         migration = known.get((row["schema"], row["component"], row["number"]))
         if migration is None and row["schema"] in schemas:

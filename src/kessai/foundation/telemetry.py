@@ -24,7 +24,9 @@ METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MASK = "•••"
 DEPTH_MAX = 6
 
-_SECRET_NAME = re.compile(r"secret|password|passwd|authorization|token|api_?key$|\bpan\b|card_number|cvc|dsn", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"secret|password|passwd|authorization|token|api_?key$|\bpan\b|card_number|cvc|dsn", re.IGNORECASE
+)
 _SECRET_TEXT = (
     (re.compile(r"\bkes_[A-Za-z0-9_-]{8,}"), MASK),  # an API key, wherever it stands
     (re.compile(r"(\w+://[^\s:/@]*):[^\s@/]+@"), rf"\1:{MASK}@"),  # a URL with a password

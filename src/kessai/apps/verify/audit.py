@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -12,7 +12,7 @@ import asyncpg
 from kessai.apps.verify import checks, events
 from kessai.apps.verify.accounts import check_accounts
 from kessai.apps.verify.courses import check_courses
-from kessai.apps.verify.finding import Report, TooMany
+from kessai.apps.verify.finding import Report, Row, TooMany
 from kessai.apps.verify.pages import LOTS, Page, strays, strays_published
 from kessai.apps.verify.payments import check_payments
 from kessai.apps.verify.seals import Chains, check_anchors
@@ -20,7 +20,6 @@ from kessai.apps.verify.streams import END, Stream, Windows
 from kessai.foundation.db import Connection, Queries, load_queries
 from kessai.services.ledger.domain.state import SLOT_BITS, micros
 from kessai.services.ledger.domain.types import AccountTypes
-from kessai.services.payment.kinds import PaymentKinds
 
 PACKAGE = "kessai.apps.verify"
 PARTS = ("exchanges", "actions", "events", "logs", "hot_logs", "lot_logs", "lots", "references")
@@ -38,7 +37,8 @@ class Configuration:
     """What the platform was told about accounts and payments."""
 
     types: AccountTypes
-    kinds: PaymentKinds
+    prefixes: Sequence[str]
+    """Of the ids of payments, as `chg`."""
 
     def lists(self) -> dict[str, list[str]]:
         """Account types by what they may do, and the prefixes of payments' ids."""
@@ -46,7 +46,7 @@ class Configuration:
             "lots": [each.code for each in self.types if each.has_lots],
             "log_only": [each.code for each in self.types if each.log_only],
             "overdraft": [each.code for each in self.types if each.overdraft_limit_minor is not None],
-            "prefixes": [f"{prefix}_" for prefix in self.kinds.prefixes.values()],
+            "prefixes": [f"{prefix}_" for prefix in self.prefixes],
         }
 
 
@@ -77,7 +77,9 @@ class _Audit:
         self._ledger = load_queries(PACKAGE, file="sql/ledger.sql")
         self._lists = configuration.lists()
         self._lotless: set[str] = set()
-        self._unmade: list[tuple[object, ...]] = []
+        self._unmade: list[Row] = []
+        self._instant = -1
+        self._published: list[asyncpg.Record] = []
 
     async def run(self) -> None:
         tables = await self._tables()
@@ -132,12 +134,12 @@ class _Audit:
         await self._connection.execute("SET LOCAL enable_hashagg = off")
         windows = Windows(self._connection, self._ledger["flushes"], [*streams.values(), outbox])
         async for flushes in windows.each(self._find_lots):
-            instants = _Instants(flushes)
             turn = 0
             for flush in flushes:
-                parts = {name: self._part(name, stream, flush["flush_id"]) for name, stream in streams.items()}
+                flush_id: int = flush["flush_id"]
+                parts = {name: self._part(name, stream, flush_id) for name, stream in streams.items()}
                 page = Page(self._report, flush, parts)
-                self._verify_page(page, chains, instants.published(outbox, flush["flush_id"], self._report))
+                self._verify_page(page, chains, self._published_at(outbox, flush_id))
                 self._report.passed(len(page.records))
                 turn += len(page.records)
                 if turn > EFFECTS_BETWEEN_TURNS:
@@ -146,13 +148,21 @@ class _Audit:
             await asyncio.sleep(0)
         for name, stream in streams.items():
             strays(self._report, name, stream.before(END + 1))
-        strays_published(self._report, outbox.before(END + 1))
+        strays_published(self._report, [*self._published, *outbox.before(END + 1)])
         await self._connection.execute("SET LOCAL enable_hashagg = on")
 
     def _part(self, name: str, stream: Stream, flush_id: int) -> asyncpg.Record | None:
         if earlier := stream.before(flush_id):
             strays(self._report, name, earlier)
         return stream.at(flush_id)
+
+    def _published_at(self, outbox: Stream, flush_id: int) -> list[asyncpg.Record]:
+        """What was published at a flush's instant and no flush has claimed yet (two writers may share an instant)."""
+        instant = flush_id >> SLOT_BITS
+        if instant != self._instant:
+            strays_published(self._report, [*self._published, *outbox.before(instant << SLOT_BITS)])
+            self._instant, self._published = instant, outbox.before((instant + 1) << SLOT_BITS)
+        return self._published
 
     def _verify_page(self, page: Page, chains: Chains, published: list[asyncpg.Record]) -> None:
         page.check_seal(chains, published)
@@ -175,11 +185,3 @@ class _Audit:
         if len(self._lotless) > LOTLESS_MAX:
             self._lotless.clear()
         self._lotless |= accounts - lotted
-
-
-class _Instants:
-    """Which outbox rows are a flush's: those of its instant; of several flushes of one instant, those that fit."""
-
-    def __init__(self, flushes: list[asyncpg.Record]) -> None:
-        self._flushes = flushes
-        self._waiting: list[asyncpg.Record] = []

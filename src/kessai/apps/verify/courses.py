@@ -113,9 +113,9 @@ def _could_undo(leg: Leg, posting: Posting) -> bool:
         return False
     copy = msgspec.convert(msgspec.to_builtins(leg), Leg)
     given = Counter({lot: back for lot, back, _ in posting[8]})
-    before = Counter({lot: taken for lot, taken in leg.taken})
+    before = Counter(dict(leg.taken))
     _give_back(copy, amount)
-    before.subtract({lot: taken for lot, taken in copy.taken})
+    before.subtract(dict(copy.taken))
     return leg.amount > 0 or all(before[lot] >= back for lot, back in given.items())
 
 
@@ -155,7 +155,9 @@ async def check_courses(connection: Connection, sql: Queries, report: Report) ->
     async for row in connection.cursor(sql["courses"], prefetch=ROWS_AT_ONCE):
         key = "exc_" + row["exchange_id"].hex
         if row["birth"] is None:
-            report.add(COURSE, "ledger.exchange", key, "there is no such exchange, but a state, actions or reversals of it")
+            report.add(
+                COURSE, "ledger.exchange", key, "there is no such exchange, but a state, actions or reversals of it"
+            )
             continue
         try:
             course = _course(row)
@@ -216,13 +218,17 @@ def _check_progress(stored: bytes, key: str, course: Course, report: Report) -> 
     known = {action_id for action_id, _ in course.actions}
     for action_id, _ in actions:
         if action_id not in known:
-            report.add(COURSE, "ledger.exchange_action", f"{key}/{action_id}", "it is missing, though the exchange tells of it")
+            report.add(
+                COURSE, "ledger.exchange_action", f"{key}/{action_id}", "it is missing, though the exchange tells of it"
+            )
     told: list[StoredLeg] = msgspec.convert(msgspec.to_builtins(course.legs), list[StoredLeg])
     same_legs = legs == told or (_doubled(told) and _by_side(legs) == _by_side(told))
     same_actions = actions == [tuple(each) for each in course.actions]
     if state != course.state or not same_legs or not same_actions or encode((state, legs, actions)) != stored:
         what = "legs" if not same_legs else "actions" if not same_actions else "text"
-        report.add(COURSE, "ledger.exchange_state", key, f"the {what} of its progress are not what its records make of it")
+        report.add(
+            COURSE, "ledger.exchange_state", key, f"the {what} of its progress are not what its records make of it"
+        )
 
 
 def _doubled(legs: list[StoredLeg]) -> bool:

@@ -26,7 +26,7 @@ class TooMany(Exception):
     """Enough findings were made to stop."""
 
 
-def _untold(_: int) -> None:
+def _untold(_: Report) -> None:
     return
 
 
@@ -34,8 +34,8 @@ def _untold(_: int) -> None:
 class Report:
     """Findings as they are made, and how far the verification has come."""
 
-    progress: Callable[[int], None] = _untold
-    """Told of the effects verified so far."""
+    progress: Callable[[Report], None] = _untold
+    """Told each time that effects were verified."""
     findings: list[Finding] = field(default_factory=list[Finding])
     effects: int = 0
     """Effects verified."""
@@ -51,7 +51,7 @@ class Report:
     def passed(self, effects: int) -> None:
         """Note that so many more effects were verified."""
         self.effects += effects
-        self.progress(self.effects)
+        self.progress(self)
 
 
 Row = tuple[object, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import asyncpg
@@ -133,7 +132,7 @@ class Page:
             self._report.add(SEALED, "ledger.flush", self.flush_id, "its digest is not that of its effects")
 
     def _blame(self, published: Sequence[asyncpg.Record]) -> None:
-        """The flush's own row is sealed, so it is its content that was changed: find which row by what was published."""
+        """The flush's own row is sealed, so its content was changed: find which row by what was published."""
         told = {bytes(event) for row in published for event in _events_of(row["payload"])}
         altered = [at for at, record in enumerate(self.records)
                    if self.kinds[at] != "account_event" and told and record not in told]  # fmt: skip
@@ -169,8 +168,8 @@ class Page:
                    columns(self._parts["exchanges"], "exchange_ids", "callers", "processing_ids"))  # fmt: skip
         if self._parts["actions"] is not None or len(births) < len(effects):
             told = [(e.exchange_id, e.action_id, e.caller, e.processing_id) for e in effects if e.action not in BIRTHS]
-            self._same(ACTIONS, told,
-                       columns(self._parts["actions"], "exchange_ids", "action_ids", "callers", "processing_ids"))  # fmt: skip
+            rows = columns(self._parts["actions"], "exchange_ids", "action_ids", "callers", "processing_ids")
+            self._same(ACTIONS, told, rows)
         if self._parts["events"] is not None:
             told_events = [(e.account_id, e.version, e.event) for e in self._account_events()]
             self._same(EVENTS, told_events, columns(self._parts["events"], "account_ids", "versions", "events"))
@@ -202,8 +201,8 @@ class Page:
         self._entries(ACCOUNT_LOGS, logs, found)
         if len(logs) < len(postings) or parts["hot_logs"] is not None:
             hot = [(p[1], p[7], e, p[0], p[3]) for e, p in postings if p[5] is None]
-            self._entries(HOT_LOGS, hot,
-                          columns(parts["hot_logs"], "account_ids", "ordinals", "exchange_ids", "legs", "amounts"))  # fmt: skip
+            found = columns(parts["hot_logs"], "account_ids", "ordinals", "exchange_ids", "legs", "amounts")
+            self._entries(HOT_LOGS, hot, found)
         takings = [(p[1], p[7], *taking) for _, p in postings for taking in p[8]]
         found = columns(parts["lot_logs"], "account_ids", "sequences", "lot_sequences", "amounts", "held_changes")
         LOT_LOGS.missed(report, LOT_LOGS.compare(report, takings, found))
@@ -224,32 +223,33 @@ class Page:
                 text = f"there is no record of it in flush {self.flush_id}, but entries"
                 self._report.add(projection.invariant, "ledger.exchange", exchange_id, text)
 
-    def check_published(self, effects: list[Effect], published: Sequence[asyncpg.Record]) -> None:
-        """The outbox carries exactly these records, byte for byte."""
+    def check_published(self, effects: list[Effect], published: list[asyncpg.Record]) -> None:
+        """The outbox carries exactly these records, byte for byte; takes what is theirs out of `published`."""
         records = [r for k, r in zip(self.kinds, self.records, strict=True) if k != "account_event"]
         expiries: list[bytes] = []
         if len(effects) == len(records):
             sweeps = {key for key, digest in zip(self._births(), self.digests, strict=True) if not digest}
             expiries = [record for effect, record in zip(effects, records, strict=True)
                         if effect.action == "expired" or (sweeps and effect.exchange_id in sweeps)]  # fmt: skip
-        told = [(topic, events) for topic, events in (("ledger.exchange", records), ("ledger.expiry", expiries)) if events]
-        left = list(published)
+        told = [
+            (topic, events) for topic, events in (("ledger.exchange", records), ("ledger.expiry", expiries)) if events
+        ]
         for topic, events in told:
             payload = encode_events(events)
-            rows = [row for row in left if row["topic"] == topic]
+            rows = [row for row in published if row["topic"] == topic]
             row = next((row for row in rows if row["payload"] == payload), rows[0] if rows else None)
             if row is None:
                 text = f"{len(events)} events of {topic} were not published"
                 self._report.add(PUBLISHED, "ledger.outbox", f"flush {self.flush_id}", text)
                 continue
-            left.remove(row)
+            published.remove(row)
             if row["payload"] != payload:
-                self._report.add(PUBLISHED, "ledger.outbox", row["outbox_id"], f"it is not what flush {self.flush_id} recorded")
+                self._report.add(
+                    PUBLISHED, "ledger.outbox", row["outbox_id"], f"it is not what flush {self.flush_id} recorded"
+                )
             if row["event_count"] != len(events):
                 text = f"it says {row['event_count']} events instead of {len(events)}"
                 self._report.add(PUBLISHED, "ledger.outbox", row["outbox_id"], text)
-        for row in left:
-            self._report.add(PUBLISHED, "ledger.outbox", row["outbox_id"], f"flush {self.flush_id} recorded no {row['topic']}")
 
     def _births(self) -> list[str]:
         births = self._parts["exchanges"]
@@ -293,9 +293,6 @@ def strays(report: Report, name: str, rows: Sequence[asyncpg.Record]) -> None:
 
 
 def strays_published(report: Report, rows: Sequence[asyncpg.Record]) -> None:
-    """Outbox rows of an instant at which nothing was recorded."""
+    """Outbox rows that carry nothing which was recorded at their instant."""
     for row in rows:
-        report.add(PUBLISHED, "ledger.outbox", row["outbox_id"], "nothing was recorded at its instant")
-
-
-__all__ = ["Page", "chain", "strays", "strays_published"]
+        report.add(PUBLISHED, "ledger.outbox", row["outbox_id"], "nothing of the kind was recorded at its instant")

@@ -82,7 +82,9 @@ async def check_anchors(connection: Connection, sql: Queries, report: Report) ->
     async for row in connection.cursor(sql["anchors"], prefetch=1_000):
         anchor_id, text, at = row["anchor_id"], row["heads"], micros(row["recorded_at"])
         if row["seal"] != hashlib.sha256(previous + anchor_id.to_bytes(8, "big", signed=True) + text.encode()).digest():
-            report.add(ANCHORED, "ledger.seal_anchor", anchor_id, "its seal does not follow from its heads and the one before")
+            report.add(
+                ANCHORED, "ledger.seal_anchor", anchor_id, "its seal does not follow from its heads and the one before"
+            )
         if anchor_id != max(last_id + 1, at) or at < last_at:
             report.add(ANCHORED, "ledger.seal_anchor", anchor_id, "it was not recorded when its number says")
         for head, place in _read_heads(report, anchor_id, text, heads).items():
@@ -95,7 +97,9 @@ async def check_anchors(connection: Connection, sql: Queries, report: Report) ->
     await _check_heads(connection, sql, report, named)
 
 
-def _read_heads(report: Report, anchor_id: int, text: str, before: dict[Head, tuple[int, str]]) -> dict[Head, tuple[int, str]]:
+def _read_heads(
+    report: Report, anchor_id: int, text: str, before: dict[Head, tuple[int, str]]
+) -> dict[Head, tuple[int, str]]:
     """Heads of an anchor that moved since the one before."""
     try:
         told: list[tuple[int, int, int, str]] = msgspec.json.decode(text, type=list[tuple[int, int, int, str]])
@@ -106,7 +110,12 @@ def _read_heads(report: Report, anchor_id: int, text: str, before: dict[Head, tu
     for head, (sequence, seal) in before.items():
         there = found.get(head, (0, ""))
         if there[0] < sequence or (there[0] == sequence and there[1] != seal):
-            report.add(ANCHORED, "ledger.seal_anchor", anchor_id, f"slot {head[0]} epoch {head[1]} has gone back since the last")
+            report.add(
+                ANCHORED,
+                "ledger.seal_anchor",
+                anchor_id,
+                f"slot {head[0]} epoch {head[1]} has gone back since the last",
+            )
     return {head: place for head, place in found.items() if before.get(head) != place}
 
 

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.contract import BoundVerb, Message
 from kessai.foundation.door.admission import admit, body_bytes_max, late, perform, request_id_of, timeout_ms_of
-from kessai.foundation.door.principal import Authenticate, Observe
+from kessai.foundation.door.principal import Gate
 from kessai.foundation.door.problem import (
     PROBLEM_TYPE,
     BodyTooLarge,
@@ -120,19 +120,10 @@ class ErrorEndpoint:
 class _Verb:
     """What both kinds of endpoint share: who may come in, and what they ask."""
 
-    def __init__(
-        self,
-        bound: BoundVerb,
-        method: Callable[[Any], Any],
-        authenticate: Authenticate,
-        observe: Observe,
-        timeout_ms: int,
-    ) -> None:
+    def __init__(self, bound: BoundVerb, method: Callable[[Any], Any], gate: Gate) -> None:
         self._spec = bound.spec
         self._method = method
-        self._authenticate = authenticate
-        self._observe = observe
-        self._timeout_ms = timeout_ms
+        self._gate = gate
         self._reader = RequestReader(bound)
         self._body_bytes_max = body_bytes_max(bound.spec)
         self._encoder = msgspec.json.Encoder()
@@ -140,7 +131,7 @@ class _Verb:
     async def _admit(self, headers: Headers, request_id: str) -> Call:
         return await admit(
             self._spec,
-            self._authenticate,
+            self._gate.authenticate,
             authorization=_text(headers, b"authorization"),
             idempotency_key=_text(headers, b"idempotency-key"),
             processing_id=_text(headers, b"processing-id"),
@@ -196,7 +187,7 @@ class VerbEndpoint(_Verb):
         timer: asyncio.TimerHandle | None = None
         try:
             call = await self._admit(headers, reply.request_id)
-            timeout_ms = timeout_ms_of(_text(headers, b"x-request-timeout-ms"), self._timeout_ms)
+            timeout_ms = timeout_ms_of(_text(headers, b"x-request-timeout-ms"), self._gate.timeout_ms)
             call.deadline = loop.time() + timeout_ms / 1000
             timer = loop.call_at(call.deadline, reply.expire)
             request = await self._request(scope, receive, headers, values)
@@ -211,7 +202,7 @@ class VerbEndpoint(_Verb):
         finally:
             if timer is not None:
                 timer.cancel()
-        self._observe(self._spec.name, reply.status, perf_counter() - started)
+        self._gate.observe(self._spec.name, reply.status, perf_counter() - started)
 
 
 class StreamEndpoint(_Verb):
@@ -234,7 +225,7 @@ class StreamEndpoint(_Verb):
                 raise  # the answer has begun: cutting it short is the only way left to say that it is not whole
             await reply.refusal(known, call)
         finally:
-            self._observe(self._spec.name, reply.status, perf_counter() - started)
+            self._gate.observe(self._spec.name, reply.status, perf_counter() - started)
 
     async def _stream(
         self, items: AsyncIterator[Message], receive: Receive, send: Send, reply: _Reply, call: Call

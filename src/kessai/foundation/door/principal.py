@@ -28,3 +28,13 @@ Authenticate: TypeAlias = Callable[[str], Awaitable[Principal]]
 
 Observe: TypeAlias = Callable[[str, int, float], None]
 """Told of each answer: verb, HTTP status (its equivalent on gRPC), seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What every verb of one transport shares."""
+
+    authenticate: Authenticate
+    observe: Observe
+    timeout_ms: int
+    """The deadline of a request that names none."""

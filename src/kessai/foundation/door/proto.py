@@ -225,6 +225,10 @@ class Codec(Generic[M]):
         self._read = _reader(message)
         self._write = _writer(message)
 
+    def new_wire(self) -> Any:
+        """An empty protobuf message."""
+        return self._class()
+
     def read(self, raw: bytes) -> M:
         """A request, as strictly checked as JSON is: unknown fields and broken constraints raise Invalid."""
         try:

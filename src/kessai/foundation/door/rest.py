@@ -20,7 +20,7 @@ from kessai.foundation.door.admission import TIMEOUT_MS_DEFAULT, request_id_of
 from kessai.foundation.door.endpoint import ErrorEndpoint, StreamEndpoint, VerbEndpoint
 from kessai.foundation.door.openapi import openapi_bytes
 from kessai.foundation.door.page import docs_page
-from kessai.foundation.door.principal import Authenticate, Observe
+from kessai.foundation.door.principal import Authenticate, Gate, Observe
 from kessai.foundation.door.problem import (
     PROBLEM_TYPE,
     MethodNotAllowed,
@@ -54,12 +54,13 @@ def rest_app(
     `timeout_ms` is the deadline of a request that names none.
     """
     routes: Routes[Endpoint] = Routes()
+    gate = Gate(authenticate, observe, timeout_ms)
     for door, implementation in doors:
         for bound in verbs_of(door):
             if not bound.spec.public:
                 continue
             kind = StreamEndpoint if bound.spec.stream else VerbEndpoint
-            endpoint = kind(bound, getattr(implementation, bound.spec.name), authenticate, observe, timeout_ms)
+            endpoint = kind(bound, getattr(implementation, bound.spec.name), gate)
             routes.add(bound.spec.method, bound.spec.path, endpoint)
     return DoorApp(routes, _documents([door for door, _ in doors]), extra_routes, lifespan)
 

@@ -33,7 +33,7 @@ from kessai.foundation.door.admission import (
     perform,
     request_id_of,
 )
-from kessai.foundation.door.principal import Authenticate, Observe
+from kessai.foundation.door.principal import Authenticate, Gate, Observe
 from kessai.foundation.door.problem import BodyTooLarge, encode_problem, public_error
 from kessai.foundation.door.proto import Codec, method_of, package_of, pool_of, service_of
 from kessai.foundation.door.rest import Doors, observe_nothing
@@ -69,11 +69,10 @@ def grpc_server(
     """
     server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(reuse_port))])
     pool = pool_of(door for door, _ in doors)
+    gate = Gate(authenticate, observe, timeout_ms)
     for door, implementation in doors:
         handlers = {
-            method_of(bound): _handler(
-                pool, door, bound, getattr(implementation, bound.spec.name), authenticate, observe
-            )
+            method_of(bound): _handler(pool, door, bound, getattr(implementation, bound.spec.name), gate)
             for bound in verbs_of(door)
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service_of(door), handlers),))
@@ -115,15 +114,8 @@ class _Health(health_pb2_grpc.HealthServicer):
         await asyncio.Event().wait()
 
 
-def _handler(
-    pool: Any,
-    door: type,
-    bound: BoundVerb,
-    method: Callable[[Any], Any],
-    authenticate: Authenticate,
-    observe: Observe,
-) -> Any:
-    verb = _Verb(pool, package_of(door), bound, method, authenticate, observe)
+def _handler(pool: Any, door: type, bound: BoundVerb, method: Callable[[Any], Any], gate: Gate) -> Any:
+    verb = _Verb(pool, package_of(door), bound, method, gate)
     if bound.spec.stream:
         return grpc.unary_stream_rpc_method_handler(verb.stream)
     return grpc.unary_unary_rpc_method_handler(verb.unary)
@@ -138,15 +130,13 @@ class _Verb:
         package: str,
         bound: BoundVerb,
         method: Callable[[Any], Any],
-        authenticate: Authenticate,
-        observe: Observe,
+        gate: Gate,
     ) -> None:
         self._spec = bound.spec
         self._request = Codec(pool, package, bound.request)
         self._response = Codec(pool, package, bound.response)
         self._method = method
-        self._authenticate = authenticate
-        self._observe = observe
+        self._gate = gate
         self._bytes_max = body_bytes_max(bound.spec)
 
     async def unary(self, raw: bytes, context: Context) -> bytes:
@@ -160,11 +150,11 @@ class _Verb:
             answer = self._response.write(await self._carried(self._read(raw), call, context))
         except Exception as error:
             known = public_error(error, verb=self._spec.name, request_id=request_id)
-            self._observe(self._spec.name, known.http_status, perf_counter() - started)
+            self._gate.observe(self._spec.name, known.http_status, perf_counter() - started)
             await _refuse(context, known, request_id, call)
             raise
         context.set_trailing_metadata(_trailers(request_id, call))
-        self._observe(self._spec.name, self._spec.status, perf_counter() - started)
+        self._gate.observe(self._spec.name, self._spec.status, perf_counter() - started)
         return answer
 
     async def stream(self, raw: bytes, context: Context) -> AsyncIterator[bytes]:
@@ -179,16 +169,16 @@ class _Verb:
                 yield self._response.write(item)
         except Exception as error:  # noqa: BLE001 - the edge: nothing may pass unanswered
             known = public_error(error, verb=self._spec.name, request_id=request_id)
-            self._observe(self._spec.name, known.http_status, perf_counter() - started)
+            self._gate.observe(self._spec.name, known.http_status, perf_counter() - started)
             await _refuse(context, known, request_id, call)
         else:
             context.set_trailing_metadata(_trailers(request_id, call))
-            self._observe(self._spec.name, self._spec.status, perf_counter() - started)
+            self._gate.observe(self._spec.name, self._spec.status, perf_counter() - started)
 
     async def _admit(self, said: dict[str, str], request_id: str) -> Call:
         return await admit(
             self._spec,
-            self._authenticate,
+            self._gate.authenticate,
             authorization=said.get("authorization"),
             idempotency_key=said.get("idempotency-key"),
             processing_id=said.get("processing-id"),
@@ -203,7 +193,7 @@ class _Verb:
     async def _carried(self, request: Message, call: Call, context: Context) -> Message:
         loop = asyncio.get_running_loop()
         left_s = context.time_remaining()
-        timeout_s = TIMEOUT_MS_DEFAULT / 1000 if left_s is None else min(left_s, TIMEOUT_MS_MAX / 1000)
+        timeout_s = self._gate.timeout_ms / 1000 if left_s is None else min(left_s, TIMEOUT_MS_MAX / 1000)
         call.deadline = loop.time() + timeout_s
         task = carry(perform(self._method, request, call))
         done, _ = await asyncio.wait((task,), timeout=timeout_s)

@@ -1,5 +1,10 @@
 -- What every schema with shared components is asked; {schema} is the service's own.
 
+-- name: tables
+SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND NOT starts_with(n.nspname, 'pg_');
+
 -- name: broken_positions
 SELECT 'outbox' AS relation, p.outbox_id::text AS key,
     format('its position is %s, the one before it %s', p.position, p.last) AS sentence

@@ -11,6 +11,10 @@ from kessai.services.ledger.domain.page import Posting
 from kessai.services.ledger.domain.progress import LegProgress, Progress
 from kessai.services.ledger.domain.state import flush_instant, instant
 
+_Posting = tuple[
+    int, str, str, int, int, int | None, int | None, int, list[list[int]], int | None, str | None, int | None
+]
+
 decode_record = msgspec.json.Decoder(ExchangeRecorded).decode
 
 
@@ -20,10 +24,7 @@ def legs_of_postings(postings: list[Posting]) -> list[ExchangeLeg]:
 
 
 def _leg_of_posting(posting: Posting) -> ExchangeLeg:
-    number, account_id, asset, amount, _, balance, _, _, takings, _, _, gain = cast(
-        "tuple[int, str, str, int, int, int | None, int | None, int, list[list[int]], int | None, str | None, int | None]",
-        posting,
-    )
+    number, account_id, asset, amount, _, balance, _, _, takings, _, _, gain = cast("_Posting", posting)
     return ExchangeLeg(
         leg=number,
         account_id=account_id,
@@ -97,7 +98,14 @@ def _captured_leg(posting: list[object]) -> LegProgress:
     takings = cast("list[list[int]]", posting[8])
     taken: list[list[int | str | None]] = [[sequence, -consumed] for sequence, consumed, _ in takings if consumed < 0]
     return LegProgress(
-        cast("str", posting[1]), cast("str", posting[2]), amount, cast("int | None", posting[9]), abs(amount), 0, [], taken
+        cast("str", posting[1]),
+        cast("str", posting[2]),
+        amount,
+        cast("int | None", posting[9]),
+        abs(amount),
+        0,
+        [],
+        taken,
     )
 
 
@@ -137,7 +145,9 @@ def answer_of_action(progress: Progress, record: bytes, flush_id: int) -> Exchan
     """The answer that was given to an action when its record was written."""
     told = decode_record(record)
     legs = [
-        LegProgress(leg.account_id, leg.asset, leg.amount, leg.expires, cast("int", captured), cast("int", back), [], [])
+        LegProgress(
+            leg.account_id, leg.asset, leg.amount, leg.expires, cast("int", captured), cast("int", back), [], []
+        )
         for leg, (captured, back) in zip(progress.legs, told.legs, strict=True)
     ]
     then = Progress(

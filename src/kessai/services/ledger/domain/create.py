@@ -86,7 +86,9 @@ def _earlier(page: Page, command: Create) -> Exchange | None:
             raise Conflict("exchange_id_reused", "This exchange id was used with different content.")
         return born[1]
     if command.reference_taken or command.request.reference in page.references:
-        raise Conflict("reference_reused", "This reference belongs to another exchange.", reference=command.request.reference)
+        raise Conflict(
+            "reference_reused", "This reference belongs to another exchange.", reference=command.request.reference
+        )
     return None
 
 
@@ -101,7 +103,9 @@ def _resolve(memory: Memory, page: Page, command: Create) -> list[Entry]:
             raise Invalid("invalid_amount", f"An amount is a whole number from 1 to {AMOUNT_MINOR_MAX}.", leg=number)
         if leg.account_id is None:
             if leg.owner is None or leg.account_type is None:
-                raise Invalid("leg_account_ambiguous", "Name a leg by account_id, or by owner and account_type.", leg=number)
+                raise Invalid(
+                    "leg_account_ambiguous", "Name a leg by account_id, or by owner and account_type.", leg=number
+                )
             if account is None:
                 account_type = types.require(leg.account_type)
                 if account_type.auto_create and (number >= sources or account_type.log_only or leg.balancing):
@@ -109,7 +113,9 @@ def _resolve(memory: Memory, page: Page, command: Create) -> list[Entry]:
         elif not leg.account_id.startswith("acc_"):
             raise Invalid("malformed_id", "account_id must look like acc_ and 32 hexadecimal digits.", leg=number)
         elif leg.owner is not None or leg.account_type is not None:
-            raise Invalid("leg_account_ambiguous", "Name a leg by account_id, or by owner and account_type.", leg=number)
+            raise Invalid(
+                "leg_account_ambiguous", "Name a leg by account_id, or by owner and account_type.", leg=number
+            )
         if account is None:
             raise NotFound("account_not_found", "There is no such account.", leg=number)
         if account.page is not page:
@@ -204,9 +210,7 @@ def _positions(memory: Memory, page: Page, command: Create, entries: list[Entry]
         raise Invalid("rate_required", "An exchange of two assets needs a rate.")
     _check_rate(sums, request.rate)
     pair = "/".join(sorted(sums))
-    return [
-        Entry(_position(memory, page, pair, asset), -amount, None) for asset, amount in sorted(sums.items())
-    ]
+    return [Entry(_position(memory, page, pair, asset), -amount, None) for asset, amount in sorted(sums.items())]
 
 
 def _could_reach(request: CreateExchange) -> bool:
@@ -216,7 +220,7 @@ def _could_reach(request: CreateExchange) -> bool:
 
 
 def _check_rate(sums: dict[str, int], rate: str) -> None:
-    price = "JPY" if "JPY" in sums else sorted(sums)[-1]
+    price = "JPY" if "JPY" in sums else max(sums)
     (base,) = set(sums) - {price}
     if (sums[base] > 0) == (sums[price] > 0):
         raise Invalid("unbalanced", "One asset must be given for the other.")
@@ -301,7 +305,9 @@ def _post_captured(page: Page, command: Create, entries: list[Entry]) -> Exchang
             expires = lot_expiry(page, account, entry.leg) if account.type.expires else None
             rate = request.rate if account.type.rate_tracked else None
             postings.append(credit(page, account, exchange_hex, number, amount, expires=expires, rate=rate))
-    return record_birth(page, command, "created", ExchangeState.CAPTURED, postings, [], None, legs_of_postings(postings))
+    return record_birth(
+        page, command, "created", ExchangeState.CAPTURED, postings, [], None, legs_of_postings(postings)
+    )
 
 
 def _post_authorized(memory: Memory, page: Page, command: Create, entries: list[Entry]) -> Exchange:

@@ -107,7 +107,7 @@ def _take(page: Page, account: AccountState, amount: int, *, holding: bool) -> l
         free = lot.remaining - lot.held
         if not free or lot.expires <= now:
             continue
-        take = free if free < amount else amount
+        take = free if free < amount else amount  # noqa: FURB136  (the hottest line there is)
         if holding:
             lot.held += take
             takings.append([lot.sequence, 0, take])
@@ -126,7 +126,9 @@ def _take(page: Page, account: AccountState, amount: int, *, holding: bool) -> l
     return takings
 
 
-def hold(page: Page, account: AccountState, exchange_hex: str, leg: int, amount: int) -> tuple[Posting | None, list[list[int]]]:
+def hold(
+    page: Page, account: AccountState, exchange_hex: str, leg: int, amount: int
+) -> tuple[Posting | None, list[list[int]]]:
     """Promise value to an exchange; gives the posting and the held lots. Log-only accounts hold nothing."""
     if account.type.log_only:
         return None, [[0, amount]]

@@ -47,9 +47,7 @@ class Lot:
 
     __slots__ = ("amount", "expires", "held", "page", "rate", "remaining", "sequence")
 
-    def __init__(
-        self, sequence: int, amount: int, remaining: int, held: int, expires: int, rate: str | None
-    ) -> None:
+    def __init__(self, sequence: int, amount: int, remaining: int, held: int, expires: int, rate: str | None) -> None:
         self.sequence = sequence
         self.amount = amount
         self.remaining = remaining

@@ -63,7 +63,7 @@ class AccountTypes:
         self._types = dict(types)
         self._positions = {each.asset: each for each in types.values() if each.position}
 
-    def __iter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
+    def __iter__(self):  # type: ignore[no-untyped-def]
         return iter(self._types.values())
 
     def find(self, code: str) -> AccountType | None:

@@ -56,7 +56,7 @@ class Undo:
 
     def roll_back(self) -> None:
         """Everything as it was; accounts that were only looked at stay noted, so that their versions are verified."""
-        looked_at = [account for account in (*self._page.accounts, *self._page.consulted)]
+        looked_at = [*self._page.accounts, *self._page.consulted]
         for name, size in self._sizes.items():
             self._shrink(name, size)
         for name, length in self._lengths.items():

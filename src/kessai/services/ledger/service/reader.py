@@ -15,7 +15,16 @@ from kessai.foundation.db import Connection, Database, load_queries, role_of
 from kessai.foundation.errors import Invalid, NotFound, Unavailable
 from kessai.services.ledger import api
 from kessai.services.ledger.domain.answers import answer_of_progress, answer_of_record, decode_record
-from kessai.services.ledger.domain.state import NEVER, SLOT_BITS, AccountState, Lot, flush_instant, instant, lot_id, micros
+from kessai.services.ledger.domain.state import (
+    NEVER,
+    SLOT_BITS,
+    AccountState,
+    Lot,
+    flush_instant,
+    instant,
+    lot_id,
+    micros,
+)
 from kessai.services.ledger.domain.types import AccountTypes
 from kessai.services.ledger.store import PACKAGE, SERVICE, loading
 from kessai.services.ledger.store.writer import Writer
@@ -80,6 +89,14 @@ class Reader:
         now = micros(self._clock.now())
         accounts = [account.message(now) for account in await self._load([row["account_id"].hex for row in rows])]
         return api.Accounts(accounts=sorted(accounts, key=lambda account: account.account_type))
+
+    async def over_cap(self, limit: int) -> api.Accounts:
+        """Accounts above their type's retention cap."""
+        caps = {each.code: each.retention_cap_minor for each in self._types if each.retention_cap_minor is not None}
+        rows = await self._fetch("accounts_over_cap", list(caps), list(caps.values()), limit)
+        now = micros(self._clock.now())
+        accounts = await self._load([row["account_id"].hex for row in rows]) if rows else []
+        return api.Accounts(accounts=[account.message(now) for account in accounts])
 
     # -- exchanges --------------------------------------------------------------------------------------------------
 
@@ -156,7 +173,11 @@ class Reader:
         if request.as_of is None:
             lots = [_lot_of_state(account, lot) for lot in account.lots]
             return api.Snapshot(
-                account_id=account.account_id, as_of=now, balance_minor=account.balance, held_minor=account.held, lots=lots
+                account_id=account.account_id,
+                as_of=now,
+                balance_minor=account.balance,
+                held_minor=account.held,
+                lots=lots,
             )
         through = (max(0, micros(request.as_of)) << SLOT_BITS) | ((1 << SLOT_BITS) - 1)
         await self._require_stable(through)
@@ -184,17 +205,20 @@ class Reader:
         """Every flush with an id up to this one has landed or never will."""
         await self._writer.renew()
         lowest = NEWEST
+        now = (await self._fetch("database_time"))[0]["at"]
         for row in await self._fetch("list_writers"):
             if row["fenced"]:
                 continue
-            if row["lapsed"] and await self._fetch("fence_writer", row["slot"], row["epoch"]):
+            if row["lease_until"] < now and await self._fetch("fence_writer", row["slot"], row["epoch"], now):
                 continue
             lowest = min(lowest, row["stable_id"])
         return lowest
 
     async def _require_stable(self, through: int) -> None:
         if through >= await self.watermark():
-            raise Unavailable("snapshot_not_stable", "Writes up to that instant are still under way; ask again shortly.")
+            raise Unavailable(
+                "snapshot_not_stable", "Writes up to that instant are still under way; ask again shortly."
+            )
 
     # -- totals and export ------------------------------------------------------------------------------------------
 

@@ -227,7 +227,9 @@ class Recorder:
                 account = self.book.accounts[leg.account_id]
                 named = leg.taken if isinstance(command, Reverse) else leg.holds
                 if account.type.has_lots and leg.amount < 0:
-                    wanted += [(account, int(lot[0] or 0)) for lot in named if lot[0] and not account.knows(int(lot[0]))]
+                    wanted += [
+                        (account, int(lot[0] or 0)) for lot in named if lot[0] and not account.knows(int(lot[0]))
+                    ]
         if not wanted:
             return
         if any(account.landed > self._landed for account, _ in wanted):
@@ -308,4 +310,3 @@ def _exchange_of(command: Command) -> str | None:
             return command.exchange_id
         case _:
             return None
-

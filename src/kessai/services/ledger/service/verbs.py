@@ -71,6 +71,10 @@ class LedgerService:
         """An owner's accounts, in order of type."""
         return await self._reader.accounts_of(request.owner)
 
+    async def list_over_cap(self, request: api.ListOverCap, /) -> api.Accounts:
+        """Accounts that returns have lifted above their retention cap."""
+        return await self._reader.over_cap(request.limit)
+
     async def freeze_account(self, request: api.FreezeAccount, /) -> api.Account:
         """Freeze or thaw an account."""
         return _account(await self._recorder.submit(SetFreeze(request.account_id, request.freeze)))

@@ -142,30 +142,34 @@ SELECT reference, exchange_id FROM ledger.exchange_reference WHERE reference = A
 -- name: find_flush
 SELECT flush_id FROM ledger.flush WHERE flush_id = $1;
 
+-- name: database_time
+-- A lease runs on the database's real time, read first and passed back in.
+SELECT clock_timestamp() AS at;
+
 -- name: claim_writer
 -- A slot whose lease has run out by the database's clock, or a new one; the row lock waits for a flush in flight.
-UPDATE ledger.writer SET epoch = epoch + 1, holder = $2, lease_until = clock_timestamp() + $3::interval, fenced = false,
+UPDATE ledger.writer SET epoch = epoch + 1, holder = $2, lease_until = $3, fenced = false,
     sequence = 0, seal = $4
-WHERE slot = $1 AND (lease_until < clock_timestamp() OR fenced OR holder = $2)
+WHERE slot = $1 AND (lease_until < $5 OR fenced OR holder = $2)
 RETURNING slot, epoch, stable_id;
 
 -- name: list_writers
-SELECT slot, epoch, stable_id, fenced, lease_until < clock_timestamp() AS lapsed FROM ledger.writer ORDER BY slot;
+SELECT slot, epoch, stable_id, fenced, lease_until FROM ledger.writer ORDER BY slot;
 
 -- name: insert_writer
 INSERT INTO ledger.writer (slot, epoch, holder, lease_until, fenced, stable_id, sequence, seal)
-VALUES ($1, 1, $2, clock_timestamp() + $3::interval, false, 0, 0, $4)
+VALUES ($1, 1, $2, $3, false, 0, 0, $4)
 ON CONFLICT (slot) DO NOTHING
 RETURNING slot, epoch, stable_id;
 
 -- name: renew_writer
-UPDATE ledger.writer SET lease_until = clock_timestamp() + $3::interval, stable_id = greatest(stable_id, $4)
+UPDATE ledger.writer SET lease_until = $3, stable_id = greatest(stable_id, $4)
 WHERE slot = $1 AND epoch = $2
 RETURNING slot;
 
 -- name: fence_writer
 UPDATE ledger.writer SET fenced = true, epoch = epoch + 1
-WHERE slot = $1 AND epoch = $2 AND lease_until < clock_timestamp()
+WHERE slot = $1 AND epoch = $2 AND lease_until < $3
 RETURNING slot;
 
 -- name: release_writer
@@ -173,6 +177,12 @@ UPDATE ledger.writer SET fenced = true, epoch = epoch + 1 WHERE slot = $1 AND ep
 
 -- name: accounts_of_owner
 SELECT account_id FROM ledger.account WHERE owner = $1 ORDER BY account_type;
+
+-- name: accounts_over_cap
+SELECT a.account_id FROM ledger.account AS a
+JOIN unnest($1::text[], $2::bigint[]) AS u (account_type, cap)
+    ON a.account_type = u.account_type AND a.balance > u.cap
+ORDER BY a.account_id LIMIT $3;
 
 -- name: hot_balances
 SELECT a.account_id, coalesce(s.balance, 0) + coalesce(
@@ -182,9 +192,6 @@ FROM unnest($1::uuid[]) AS a (account_id) LEFT JOIN ledger.hot_subtotal AS s ON 
 
 -- name: hot_balance_as_of
 SELECT coalesce(sum(amount), 0)::bigint FROM ledger.hot_log WHERE account_id = $1 AND flush_id <= $2;
-
--- name: subtotals
-SELECT account_id, through_id, balance FROM ledger.hot_subtotal WHERE account_id = ANY($1::uuid[]);
 
 -- name: insert_subtotals
 INSERT INTO ledger.hot_subtotal (account_id, through_id, balance)

@@ -10,9 +10,8 @@ import msgspec
 
 from kessai.foundation.db import Connection, load_queries
 from kessai.services.ledger.api import ExchangeState, Freeze
-from kessai.services.ledger.domain.answers import progress_of_record
+from kessai.services.ledger.domain.answers import decode_record, progress_of_record
 from kessai.services.ledger.domain.commands import Stored
-from kessai.services.ledger.domain.answers import decode_record
 from kessai.services.ledger.domain.progress import Done, LegProgress, Progress
 from kessai.services.ledger.domain.state import NEVER, SLOT_BITS, WINDOW_MAX, AccountState, Lot, micros
 from kessai.services.ledger.domain.types import AccountTypes
@@ -104,14 +103,10 @@ def _progress(row: asyncpg.Record) -> Progress:
     )  # fmt: skip
 
 
-async def load_actions(
-    connection: Connection, ids: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], Stored]:
+async def load_actions(connection: Connection, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
     """Records of actions by (exchange hex, action hex)."""
     rows = await connection.fetch(_sql["load_actions"], [each[0] for each in ids], [each[1] for each in ids])
-    return {
-        (row["exchange_id"].hex, row["action_id"].hex): Stored(b"", row["record"], row["flush_id"]) for row in rows
-    }
+    return {(row["exchange_id"].hex, row["action_id"].hex): Stored(b"", row["record"], row["flush_id"]) for row in rows}
 
 
 async def load_references(connection: Connection, references: Iterable[str]) -> dict[str, str]:

@@ -108,15 +108,18 @@ class Writer:
             return self._connection
 
     async def _claim(self, connection: Connection) -> None:
+        now = await connection.fetchval(self._sql["database_time"])
         rows = await connection.fetch(self._sql["list_writers"])
         own = [row["slot"] for row in rows if row["slot"] == self.slot and self.epoch]
-        lapsed = [row["slot"] for row in rows if row["lapsed"] or row["fenced"]]
+        lapsed = [row["slot"] for row in rows if row["lease_until"] < now or row["fenced"]]
         for slot in (*own, *lapsed):
-            claimed = await connection.fetchrow(self._sql["claim_writer"], slot, self._holder, LEASE, GENESIS)
+            claimed = await connection.fetchrow(
+                self._sql["claim_writer"], slot, self._holder, now + LEASE, GENESIS, now
+            )
             if claimed is not None:
                 return self._take(claimed)
         for slot in range(len(rows), SLOTS_MAX):
-            claimed = await connection.fetchrow(self._sql["insert_writer"], slot, self._holder, LEASE, GENESIS)
+            claimed = await connection.fetchrow(self._sql["insert_writer"], slot, self._holder, now + LEASE, GENESIS)
             if claimed is not None:
                 return self._take(claimed)
         raise Unavailable("no_writer_slot", "Too many processes are writing.")
@@ -164,6 +167,9 @@ class Writer:
         except EXHAUSTED as error:
             await self.unlock()
             raise Unavailable("database_exhausted", "The database has no room for this just now.") from error
+        except asyncpg.DataError:
+            await self.unlock()
+            raise  # an argument that does not fit its column: nothing was sent
         except (*LOST, TimeoutError) as error:
             log.warning("connection_lost_in_commit", flush_id=rows.flush_id, error=type(error).__name__)
             await self._resolve(rows.flush_id)
@@ -260,6 +266,7 @@ class Writer:
         """Prolong the lease; with nothing in flight, promise that no flush will be recorded before now."""
         if self.idle():
             self.landed_id = self.next_id(0)
-        await self._database.fetch(
-            role_of(SERVICE), self._sql["renew_writer"], self.slot, self.epoch, LEASE, self.landed_id
-        )
+        landed = self.landed_id
+        rows = await self._database.fetch(role_of(SERVICE), self._sql["database_time"])
+        until = rows[0]["at"] + LEASE
+        await self._database.fetch(role_of(SERVICE), self._sql["renew_writer"], self.slot, self.epoch, until, landed)

@@ -1,0 +1,144 @@
+"""The command `kessai verify`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from kessai.apps.place import shared_place
+from kessai.apps.verify.audit import Configuration, audit
+from kessai.apps.verify.finding import Finding, Report
+from kessai.apps.wiring import load_account_types, load_payment_kinds
+from kessai.foundation.config import Settings, load_settings
+from kessai.foundation.db import AUDITOR_ROLE, CONNECT_TIMEOUT_S, require_dsn
+from kessai.foundation.errors import OperatorError
+from kessai.foundation.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHOWN_MAX = 20
+"""Findings in the table that people read."""
+PROGRESS_FROM = 200_000
+"""Effects from which on a verification is long enough for a progress bar."""
+SESSION = {"application_name": "kessai verify", "timezone": "UTC"}
+
+
+async def verify(dsn: str, settings: Settings | None = None) -> list[Finding]:
+    """What is broken on a database, as seen at one instant; empty when every invariant holds.
+
+    Raises OperatorError when the database cannot be read as the auditor.
+    """
+    return (await _verify(dsn, settings or Settings(), Report())).findings
+
+
+async def _verify(dsn: str, settings: Settings, report: Report) -> Report:
+    configuration = Configuration(
+        load_account_types(settings.account_types), load_payment_kinds(settings.payment_kinds)
+    )
+    try:
+        connection = await asyncpg.connect(
+            require_dsn(dsn),
+            timeout=CONNECT_TIMEOUT_S,
+            server_settings={"application_name": "kessai verify", "timezone": "UTC"},
+        )
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise OperatorError(f"The database cannot be reached: {error or 'no answer in time'}.") from error
+    try:
+        await connection.execute(f'SET ROLE "{AUDITOR_ROLE}"')
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            await audit(connection, configuration, report)
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError) as error:
+        raise OperatorError(f"The database login may not read as {AUDITOR_ROLE}: {error}.") from error
+    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError) as error:
+        raise OperatorError(f"The database was lost during the verification: {error}.") from error
+    finally:
+        await connection.close()
+    return report
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Verify: 0 every invariant holds, 1 one is broken; OperatorError when the database cannot be read."""
+    parser = argparse.ArgumentParser(prog="kessai verify", description="Prove every invariant anew on live data.")
+    parser.add_argument("--database-url", help="a PostgreSQL of yours instead of the embedded one")
+    parser.add_argument("--data", help="folder of the embedded PostgreSQL")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object as the last line")
+    options = parser.parse_args(sys.argv[1:] if argv is None else list(argv))
+    configure_logging(level="warning", form="text")
+    settings = load_settings({"database_url": options.database_url, "data": options.data})
+    console = Console(stderr=True)
+    started = time.perf_counter()
+    with _progress(console) as progress:
+        report = Report(progress)
+        uvloop.run(_run(settings, report))
+    seconds = time.perf_counter() - started
+    _show(console, report, seconds)
+    if options.as_json:
+        print(json.dumps(_answer(report, seconds), ensure_ascii=False))
+    return 1 if report.findings else 0
+
+
+async def _run(settings: Settings, report: Report) -> None:
+    async with shared_place(settings) as place:
+        await _verify(place.dsn, settings, report)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[Report], None]]:
+    """A bar for long verifications; short ones pass without."""
+    columns = (
+        TextColumn("[bold]verify"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("effects"),
+        TimeElapsedColumn(),
+    )
+    bar = Progress(*columns, console=console, transient=True)
+    task = bar.add_task("effects", total=None)
+
+    def tell(report: Report) -> None:
+        if report.total < PROGRESS_FROM:
+            return
+        if not bar.live.is_started:
+            bar.start()
+        bar.update(task, completed=report.effects, total=report.total)
+
+    try:
+        yield tell
+    finally:
+        bar.stop()
+
+
+def _show(console: Console, report: Report, seconds: float) -> None:
+    rate = f"{report.effects:,} effects in {seconds:.1f} s ({report.effects / max(seconds, 1e-9):,.0f}/s)"
+    if not report.findings:
+        console.print(f"[green]Every invariant holds:[/green] {rate}.")
+        return
+    table = Table("invariant", "table", "key", "what is wrong", title=f"{len(report.findings)} findings; {rate}")
+    for finding in report.findings[:SHOWN_MAX]:
+        table.add_row(finding.invariant, finding.table, finding.key, finding.sentence)
+    console.print(table)
+    broken = list(dict.fromkeys(finding.invariant for finding in report.findings))
+    console.print(f"[red]Broken:[/red] {'; '.join(broken)}.", highlight=False)
+
+
+def _answer(report: Report, seconds: float) -> dict[str, object]:
+    return {
+        "verified": not report.findings,
+        "effects": report.effects,
+        "seconds": round(seconds, 3),
+        "rate": round(report.effects / max(seconds, 1e-9)),
+        "findings": [msgspec.to_builtins(finding) for finding in report.findings],
+    }

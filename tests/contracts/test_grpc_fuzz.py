@@ -23,7 +23,7 @@ from kessai.foundation.door.rpc import ERROR_KEY
 from kessai.foundation.door.shape import Field, Kind, Many, fields_of
 from tests.contracts.live import Live, live_platform, make_things
 
-EXAMPLES = 15
+EXAMPLES = 40
 _TEXTS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(["JPY", "funds", "cus:known", "acc_" + "0" * 32, "x\n", "a\0b", "2026-04-01T00:00:00Z", "1.5"]),

@@ -23,7 +23,7 @@ from kessai.foundation.contract import Message
 from kessai.foundation.db import Database
 from kessai.foundation.ids import derived_hex
 from kessai.services.ledger import api
-from kessai.services.ledger.api import Account, Exchange, Freeze, Leg, Ledger, Lot, account_id_of
+from kessai.services.ledger.api import Account, Exchange, Freeze, Ledger, Leg, Lot, account_id_of
 from kessai.services.ledger.domain.types import AccountTypes
 from kessai.services.ledger.jobs import LedgerJobs
 from kessai.services.ledger.service import LedgerService

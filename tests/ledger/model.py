@@ -6,11 +6,12 @@ It answers each request with the code of a refusal, or "" when it was done; it k
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from kessai.services.ledger.api import ExchangeState, Freeze
 
 HOLD_LIFETIME = timedelta(days=7)
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class AccountModel:
 
     def in_order(self) -> list[LotModel]:
         """Soonest expiry first, those that never expire last, then the oldest."""
-        return sorted(self.lots, key=lambda lot: (lot.expires is None, lot.expires or datetime.max))
+        return sorted(self.lots, key=lambda lot: lot.expires or NEVER)
 
     def available(self, now: datetime) -> int:
         stale = sum(lot.remaining - lot.held for lot in self.lots if lot.expired(now))

@@ -15,7 +15,6 @@ from kessai.services.ledger.domain.types import load_account_types
 from .book import Book, FakeClock, start
 
 
-
 def document(text: str) -> TomlDocument:
     """A configuration of account types as an operator would write it."""
     return TomlDocument(text, "account_types.toml")
@@ -167,7 +166,7 @@ def test_type_without_a_required_attribute_is_refused(missing: str) -> None:
 
 
 def test_two_positions_of_one_asset_are_refused() -> None:
-    position = 'log_only = true\nposition = true\n'
+    position = "log_only = true\nposition = true\n"
     text = platform_types() + "\n" + TYPE.format(asset="JPY", kind="internal") + position
     with pytest.raises(ConfigError, match="position"):
         load_account_types(document(text))

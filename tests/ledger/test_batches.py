@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -21,7 +23,7 @@ async def funded(book: Book) -> Book:
     return book
 
 
-def _pay(book: Book, customer: int, amount: int, *, linked: bool = False, **fields: object) -> api.CreateExchange:
+def _pay(book: Book, customer: int, amount: int, *, linked: bool = False, **fields: Any) -> api.CreateExchange:
     request = book.request(f"cus:{customer}/funds {amount} > mer:1/unsettled_sales {amount}", **fields)
     return msgspec.structs.replace(request, linked=linked)
 
@@ -41,9 +43,7 @@ async def test_later_exchange_sees_what_an_earlier_one_did(funded: Book) -> None
 
 async def test_all_or_nothing_does_nothing_when_one_fails(funded: Book, database: Database) -> None:
     before = await picture(database)
-    outcomes = await funded.batch(
-        _pay(funded, 1, 60), _pay(funded, 2, 101), _pay(funded, 3, 100), all_or_nothing=True
-    )
+    outcomes = await funded.batch(_pay(funded, 1, 60), _pay(funded, 2, 101), _pay(funded, 3, 100), all_or_nothing=True)
     assert outcomes == ["batch_aborted", "insufficient_funds", "batch_aborted"]
     assert await picture(database) == before
 

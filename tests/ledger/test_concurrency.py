@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from kessai.apps.verify import verify
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError, Refused, Unavailable
 from kessai.services.ledger.api import Exchange
@@ -57,6 +58,7 @@ async def test_transfers_from_both_sides_lose_and_double_nothing(two: list[Book]
             await book.shows(account, balance=balance)
     assert sum(isinstance(each, Exchange) for each in told) > len(told) // 4
     assert await broken(database) == []
+    assert await verify(database.dsn) == []
 
 
 async def test_last_yen_is_spent_once(two: list[Book], database: Database) -> None:
@@ -72,6 +74,7 @@ async def test_last_yen_is_spent_once(two: list[Book], database: Database) -> No
     await two[0].shows("cus:9/funds", balance=0)
     await two[1].shows("mer:1/unsettled_sales", balance=10)
     assert await broken(database) == []
+    assert await verify(database.dsn) == []
 
 
 async def test_hold_is_ended_once_by_capture_void_or_expiry(two: list[Book], database: Database) -> None:
@@ -86,15 +89,19 @@ async def test_hold_is_ended_once_by_capture_void_or_expiry(two: list[Book], dat
         assert codes == {"exchange_not_authorized"}
     await two[0].shows("cus:1/funds", held=0)
     assert await broken(database) == []
+    assert await verify(database.dsn) == []
 
 
 async def test_refunds_from_both_sides_never_pass_what_was_paid(two: list[Book], database: Database) -> None:
     await two[0].move("cus:1/funds 100 > mer:1/unsettled_sales 100", name="order")
-    answers = await asyncio.gather(*[book.reverse("order", 30) for book in two for _ in range(4)], return_exceptions=True)
+    answers = await asyncio.gather(
+        *[book.reverse("order", 30) for book in two for _ in range(4)], return_exceptions=True
+    )
     assert sum(isinstance(answer, Exchange) for answer in answers) == 3
     assert {answer.code for answer in answers if isinstance(answer, PaymentError)} == {"reversal_above_captured"}
     await two[1].shows("cus:1/funds", balance=9_990)
     assert await broken(database) == []
+    assert await verify(database.dsn) == []
 
 
 async def test_account_is_born_once_when_both_credit_it_first(two: list[Book], database: Database) -> None:
@@ -102,6 +109,7 @@ async def test_account_is_born_once_when_both_credit_it_first(two: list[Book], d
     assert len(answers) == 12
     await two[1].shows("cus:77/sales", balance=60)
     assert await broken(database) == []
+    assert await verify(database.dsn) == []
 
 
 async def test_log_only_account_takes_from_both_at_once(two: list[Book], database: Database) -> None:
@@ -116,6 +124,7 @@ async def test_log_only_account_takes_from_both_at_once(two: list[Book], databas
     for book in two:
         await book.shows("mer:1/unsettled_sales", balance=2 * ROUNDS)
     assert await broken(database) == []
+    assert await verify(database.dsn) == []
 
 
 async def test_sweep_and_spend_at_once_do_not_take_a_lot_twice(two: list[Book], database: Database) -> None:
@@ -133,3 +142,4 @@ async def test_sweep_and_spend_at_once_do_not_take_a_lot_twice(two: list[Book], 
         await two[0].shows(f"cus:{customer}/free_points", balance=0)
     assert (await two[0].totals())["expiry_breakage"] == 10 * CUSTOMERS
     assert await broken(database) == []
+    assert await verify(database.dsn) == []

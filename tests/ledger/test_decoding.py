@@ -30,7 +30,7 @@ REFUSED: list[tuple[str, dict[str, Any], type[Message]]] = [
     ("negative", _amount(-1), api.CreateExchange),
     ("float", _amount(1.5), api.CreateExchange),
     ("text-amount", _amount("1"), api.CreateExchange),
-    ("boolean-amount", _amount(True), api.CreateExchange),  # noqa: FBT003
+    ("boolean-amount", _amount(True), api.CreateExchange),
     ("null-amount", _amount(None), api.CreateExchange),
     ("above-the-largest-amount", _amount(10**16 + 1), api.CreateExchange),
     ("2-to-the-63", _amount(2**63), api.CreateExchange),

@@ -52,7 +52,7 @@ def _leg(place: str, amount: int) -> Leg:
 def _create(number: int, movement: Movement, chain: Chain | None = None) -> Create:
     source, target, amount, capture = movement
     request = CreateExchange(sources=[_leg(source, amount)], targets=[_leg(target, amount)], capture=capture)
-    accounts = [account_id_of(*place.rsplit("/", 1)) for place in (source, target)]
+    accounts: list[str] = [account_id_of(*place.rsplit("/", 1)) for place in (source, target)]
     return Create(request, "exc_" + derived_hex("property", str(number)), b"", accounts, "test", None, chain)
 
 
@@ -164,12 +164,12 @@ def _picture(book: Book) -> dict[str, Any]:
 
 @PROPERTY
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 100)), min_size=1, max_size=5 * WINDOW_MAX))
-def test_window_keeps_the_first_lots_in_order(credits: list[tuple[int, int]]) -> None:
+def test_window_keeps_the_first_lots_in_order(given_lots: list[tuple[int, int]]) -> None:
     points = TYPES.require("free_points")
     account = AccountState(account_id_of("a", "free_points"), "a", points, opened=START)
     lots = [
         Lot(sequence, amount, amount, 0, NEVER if days == 0 else START + days, None)
-        for sequence, (days, amount) in enumerate(credits, 1)
+        for sequence, (days, amount) in enumerate(given_lots, 1)
     ]
     for lot in lots:
         account.keep(lot)
@@ -212,7 +212,7 @@ def test_price_within_one_unit_of_the_rate_is_accepted(satoshi: int, rate: int, 
         )
         if yen + off > 10**16:
             continue
-        accounts = [account_id_of("bank", "deposit"), account_id_of("bank", "deposit_btc")]
+        accounts: list[str] = [account_id_of("bank", "deposit"), account_id_of("bank", "deposit_btc")]
         book.decide(page, [Create(request, "exc_" + "0" * 32, b"", accounts, "test", None)])
         (outcome,) = page.outcomes
         assert isinstance(outcome, Exchange) is fits

@@ -243,8 +243,10 @@ async def test_sale_at_a_loss_has_a_negative_gain(book: Book) -> None:
     assert sold.legs[0].realised_gain_minor == -1_000
 
 
-@pytest.mark.parametrize(("yen", "fits"), [(10_001, True), (9_999, True), (10_000, True), (10_002, False), (9_998, False)])
-async def test_price_may_differ_from_the_rate_by_one_yen(book: Book, yen: int, fits: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("yen", "fits"), [(10_001, True), (9_999, True), (10_000, True), (10_002, False), (9_998, False)]
+)
+async def test_price_may_differ_from_the_rate_by_one_yen(book: Book, yen: int, fits: bool) -> None:
     await _trader(book)
     request = f"cus:1/trading_funds {yen} > cus:1/btc 100000"
     if fits:
@@ -268,7 +270,9 @@ async def test_held_purchase_keeps_its_rate_until_capture(book: Book) -> None:
 async def test_two_assets_that_do_not_face_each_other_are_refused(book: Book) -> None:
     await _trader(book)
     with pytest.raises(PaymentError) as refusal:
-        await book.move("cus:1/trading_funds 100 + bank/deposit_btc 5 > cus:1/trading_funds 100 + cus:1/btc 4", rate="1")
+        await book.move(
+            "cus:1/trading_funds 100 + bank/deposit_btc 5 > cus:1/trading_funds 100 + cus:1/btc 4", rate="1"
+        )
     assert refusal.value.code == "unbalanced"
 
 

@@ -56,7 +56,9 @@ async def test_repetition_in_another_process_gives_the_same_answer(ready: Book, 
 
 
 @pytest.mark.parametrize("verb", AGAIN)
-async def test_answer_is_the_one_given_then_although_more_happened_since(ready: Book, another: Another, verb: str) -> None:
+async def test_answer_is_the_one_given_then_although_more_happened_since(
+    ready: Book, another: Another, verb: str
+) -> None:
     first = await AGAIN[verb](ready)
     ready.clock.advance(days=1)
     await ready.reverse("paid", 10)
@@ -76,7 +78,7 @@ async def test_answer_is_the_one_given_then_although_more_happened_since(ready: 
 async def test_repetition_that_would_be_refused_by_now_gives_the_same_answer(
     ready: Book,
     another: Another,
-    forgotten: bool,  # noqa: FBT001
+    forgotten: bool,
 ) -> None:
     await ready.open("cus:2/funds")
     first = await ready.move("cus:1/funds 4000 > cus:2/funds 4000", name="second", reference="R-2")

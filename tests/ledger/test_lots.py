@@ -17,8 +17,8 @@ async def test_every_credit_is_a_lot_named_after_its_log_entry(book: Book) -> No
     await book.give("cus:1/funds 100")
     await book.give("cus:1/funds 50")
     lots = await book.lots("cus:1/funds")
-    credits = sorted(log.sequence for log in await book.logs("cus:1/funds") if log.amount_minor > 0)
-    assert [lot.lot_id for lot in lots] == [f"lot_{account_id('cus:1/funds')[4:]}_{sequence}" for sequence in credits]
+    entries = sorted(log.sequence for log in await book.logs("cus:1/funds") if log.amount_minor > 0)
+    assert [lot.lot_id for lot in lots] == [f"lot_{account_id('cus:1/funds')[4:]}_{sequence}" for sequence in entries]
     assert [(lot.amount_minor, lot.remaining_minor, lot.held_minor) for lot in lots] == [(100, 100, 0), (50, 50, 0)]
 
 
@@ -120,7 +120,10 @@ async def test_void_gives_the_hold_back_to_its_own_lots(book: Book) -> None:
     await book.give("cus:1/free_points 10 expires=5d")
     await book.give("cus:1/free_points 10 expires=50d")
     await book.hold("cus:1/free_points 15 > mer:1/unsettled_sales 15", name="order")
-    assert [(lot.remaining_minor, lot.held_minor) for lot in await book.lots("cus:1/free_points")] == [(10, 10), (10, 5)]
+    assert [(lot.remaining_minor, lot.held_minor) for lot in await book.lots("cus:1/free_points")] == [
+        (10, 10),
+        (10, 5),
+    ]
     await book.void("order")
     assert [(lot.remaining_minor, lot.held_minor) for lot in await book.lots("cus:1/free_points")] == [(10, 0), (10, 0)]
 

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
 
-from kessai.apps.wiring import load_account_types
 from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.clock import SandboxClock
 from kessai.foundation.db import Database
 from kessai.foundation.errors import Unavailable, Unknown
 from kessai.foundation.ids import new_hex
 from kessai.services.ledger.api import CreateExchange, GetAccount, Leg, OpenAccount, account_id_of
+from kessai.services.ledger.domain.types import load_account_types
 from kessai.services.ledger.service import LedgerService
 from kessai.services.payment.api import CreateCharge, FundingSource, PaymentRecord, TopUp
 from kessai.services.payment.domain.kinds import load_kinds

@@ -17,7 +17,7 @@ from kessai.services.identity.api import Identity
 from kessai.services.identity.service import IdentityService
 from kessai.services.identity.store import SCHEMA as IDENTITY
 from kessai.services.ledger.api import Ledger
-from kessai.services.ledger.domain.types import IMPOSSIBLE, AccountType, AccountTypes, complete
+from kessai.services.ledger.domain.types import load_account_types
 from kessai.services.ledger.jobs import LedgerJobs
 from kessai.services.ledger.service import LedgerService
 from kessai.services.ledger.store import SCHEMA as LEDGER
@@ -25,6 +25,7 @@ from kessai.services.payment.api import Payment
 from kessai.services.payment.domain.kinds import PaymentKinds, read_kinds
 from kessai.services.payment.service import PaymentService
 from kessai.services.payment.store import SCHEMA as PAYMENT
+from kessai.services.payment.subscribers import lapsed_holds
 from kessai.services.sandbox.api import JobDone, Sandbox
 from kessai.services.sandbox.service import SandboxService
 from kessai.services.sandbox.store import SCHEMA as SANDBOX
@@ -36,27 +37,13 @@ SOURCES = ("ledger", "payment")
 """Whose events are relayed."""
 
 
-def load_account_types(path: str | None = None) -> AccountTypes:
-    """The platform's own account types, or those of a file; ConfigError names the line of what is wrong."""
-    return read_account_types(_document(path, "account_types.toml"))
-
-
-def read_account_types(document: TomlDocument) -> AccountTypes:
-    """Account types written in a document."""
-    types = {code: complete(code, written) for code, written in document.table("types", AccountType).items()}
-    for code, each in types.items():
-        for attribute, impossible, why in IMPOSSIBLE:
-            if impossible(each):
-                raise document.error(("types", code, attribute), why)
-    return AccountTypes(types)
-
-
 def load_payment_kinds(path: str | None = None) -> PaymentKinds:
     """The platform's own payment kinds, or those of a file; ConfigError names the line of what is wrong."""
-    return read_kinds(_document(path, "payment_kinds.toml"))
+    return read_kinds(document_of(path, "payment_kinds.toml"))
 
 
-def _document(path: str | None, name: str) -> TomlDocument:
+def document_of(path: str | None, name: str) -> TomlDocument:
+    """An operator's own configuration file, or the platform's of that name."""
     return load_toml("kessai.config", name) if path is None else read_toml(Path(path))
 
 
@@ -85,13 +72,14 @@ class Platform:
         self.ready = False
         moved = SandboxClock()
         self.clock: Clock = moved if self.sandbox else SystemClock()
-        types = load_account_types(settings.account_types)
+        types = load_account_types(document_of(settings.account_types, "account_types.toml"))
         kinds = load_payment_kinds(settings.payment_kinds)
         self.identity = IdentityService(self.database, self.clock)
         self.ledger = LedgerService(self.database, self.clock, types)
         self.payment = PaymentService(self.database, self.clock, self.ledger, kinds)
         self.ledger_jobs = LedgerJobs(self.database, self.clock, self.ledger, types)
         self._relays = [Relay(self.database, source) for source in SOURCES]
+        self._subscriptions = [lapsed_holds(self.database, self.clock, self.payment)]
         self._clock_service = SandboxService(
             self.database,
             moved,
@@ -106,13 +94,15 @@ class Platform:
         await self.identity.open()
         await self.ledger.open()
         await self.payment.open()
-        for relay in self._relays:
-            await relay.open()
+        for each in (*self._relays, *self._subscriptions):
+            await each.open()
         self.ready = True
 
     async def close(self) -> None:
         """Carry what was accepted to its end, in the order in which work flows, then disconnect."""
         self.ready = False
+        for subscription in self._subscriptions:
+            await subscription.close()
         await self.payment.close()
         await self.ledger.close()
         for relay in self._relays:

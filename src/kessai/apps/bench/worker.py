@@ -28,12 +28,12 @@ from kessai.apps.bench.mixes import (
     funding,
 )  # fmt: skip
 from kessai.apps.bench.spawned import Spawned, follow_orders
-from kessai.apps.wiring import load_account_types
 from kessai.foundation.clock import SystemClock
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError
 from kessai.foundation.telemetry import configure_logging
 from kessai.services.ledger.api import BATCH_EXCHANGES_MAX, CreateExchange, CreateExchanges, Ledger, OpenAccount
+from kessai.services.ledger.domain.types import load_account_types
 from kessai.services.ledger.service import LedgerService
 
 OPENINGS_AT_ONCE = 4_000

@@ -20,11 +20,12 @@ from rich.table import Table
 from kessai.apps.place import shared_place
 from kessai.apps.verify.audit import Configuration, audit
 from kessai.apps.verify.finding import Finding, Report
-from kessai.apps.wiring import load_account_types, load_payment_kinds
+from kessai.apps.wiring import document_of, load_payment_kinds
 from kessai.foundation.config import Settings, load_settings
 from kessai.foundation.db import AUDITOR_ROLE, CONNECT_TIMEOUT_S, require_dsn
 from kessai.foundation.errors import OperatorError
 from kessai.foundation.telemetry import configure_logging
+from kessai.services.ledger.domain.types import load_account_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ async def verify(dsn: str, settings: Settings | None = None) -> list[Finding]:
 
 async def _verify(dsn: str, settings: Settings, report: Report) -> Report:
     configuration = Configuration(
-        load_account_types(settings.account_types), load_payment_kinds(settings.payment_kinds)
+        load_account_types(document_of(settings.account_types, "account_types.toml")), load_payment_kinds(settings.payment_kinds)
     )
     try:
         connection = await asyncpg.connect(

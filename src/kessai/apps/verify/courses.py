@@ -73,9 +73,11 @@ class Course:
         leg.captured += abs(amount)
         if leg.amount > 0:
             return
-        if posting[5] is None:  # a log-only account: its hold is a number here and nowhere else
-            takings = [(0, amount, amount)]
-        elif not takings:
+        if posting[5] is None:  # a log-only account: its hold is a number here and nowhere else, and no lot is taken
+            left = sum(held for _, held in leg.holds) + amount
+            leg.holds = [[0, left]] if left else []
+            return
+        if not takings:
             takings = [(0, amount, held_change)]
         moved = {lot: (consumed, change) for lot, consumed, change in takings}
         kept: list[list[int]] = []

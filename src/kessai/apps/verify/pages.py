@@ -265,8 +265,11 @@ def _events_of(payload: bytes) -> list[msgspec.Raw]:
 
 def strays(report: Report, name: str, rows: Sequence[asyncpg.Record]) -> None:
     """Rows that name a flush which does not exist (or, of lots, an entry)."""
+    belonging = "every row belongs to a flush"
     for row in rows:
         told = f"it names flush {row['flush_id']}, which does not exist"
+        if row["flush_id"] is not None:
+            report.add(belonging, "ledger.flush", row["flush_id"], "there is no such flush, but rows that name it")
         match name:
             case "exchanges":
                 keys = [("exchange", key) for key in row["exchange_ids"]]
@@ -289,7 +292,7 @@ def strays(report: Report, name: str, rows: Sequence[asyncpg.Record]) -> None:
                 keys = [("exchange_reference", key) for key in row["references"]]
                 told = "its exchange does not exist"
         for table, key in keys:
-            report.add("every row belongs to a flush", f"ledger.{table}", key, told)
+            report.add(belonging, f"ledger.{table}", key, told)
 
 
 def strays_published(report: Report, rows: Sequence[asyncpg.Record]) -> None:

@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -82,6 +82,11 @@ class Up:
         request = urllib.request.Request(self.url + path, data, headers)
         return await asyncio.to_thread(lambda: json.load(urllib.request.urlopen(request, timeout=TIMEOUT_S)))
 
+    async def end(self) -> None:
+        """Make an end of it, and of the database it may leave."""
+        if self.process.returncode is None:
+            await self.stop()
+
     async def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """Ask it to stop; gives its exit code."""
         if self.process.returncode is None:
@@ -91,6 +96,9 @@ class Up:
         self.lines.append(out.decode())
         self.errors += errors.decode()
         return self.process.returncode or 0
+
+
+StartUp = Callable[..., Awaitable[Up]]
 
 
 @pytest.fixture
@@ -103,11 +111,23 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def up(folder: Path) -> AsyncIterator[Up]:
+async def start_up() -> AsyncIterator[StartUp]:
+    """`await start_up(*options)`: a running platform, killed at the end if it still runs."""
+    started: list[Up] = []
+
+    async def start(*options: str) -> Up:
+        started.append(Up(*options))
+        return await started[-1].start()
+
+    yield start
+    for each in started:
+        await each.end()
+
+
+@pytest.fixture
+async def up(folder: Path, start_up: StartUp) -> Up:
     """A platform on an embedded database."""
-    started = await Up("--data", str(folder / "data")).start()
-    yield started
-    await started.stop()
+    return await start_up("--data", str(folder / "data"))
 
 
 async def _refused(*options: str) -> str:
@@ -126,13 +146,13 @@ async def _refused(*options: str) -> str:
     return said[0]
 
 
-async def test_data_and_key_outlive_a_restart_and_the_server_is_stopped(folder: Path) -> None:
-    first = await Up("--data", str(folder / "data")).start()
+async def test_data_and_key_outlive_a_restart_and_the_server_is_stopped(folder: Path, start_up: StartUp) -> None:
+    first = await start_up("--data", str(folder / "data"))
     assert first.key is not None
     opened = await first.ask("/v1/ledger/accounts", key=first.key, body={"owner": "cus:1", "account_type": "funds"})
     assert await first.stop() == 0
     assert running_dsn(folder / "data") is None
-    second = await Up("--data", str(folder / "data")).start()
+    second = await start_up("--data", str(folder / "data"))
     assert second.key is None
     again = await second.ask(f"/v1/ledger/accounts/{opened['account_id']}", key=first.key)
     assert again["owner"] == "cus:1"
@@ -211,8 +231,8 @@ async def test_impossible_account_type_is_refused_with_its_line(folder: Path) ->
     assert re.search(r"types\.toml, line 6: types\.hot\.retention_cap_minor", said)
 
 
-async def test_dead_worker_is_replaced_and_all_end_with_the_parent(folder: Path) -> None:
-    up = await Up("--data", str(folder / "data"), "--workers", "2").start()
+async def test_dead_worker_is_replaced_and_all_end_with_the_parent(folder: Path, start_up: StartUp) -> None:
+    up = await start_up("--data", str(folder / "data"), "--workers", "2")
     parent = psutil.Process(up.process.pid)
     workers = [each for each in parent.children() if "kessai.apps.workers" in each.cmdline()]
     assert len(workers) == 2
@@ -233,20 +253,20 @@ def _serves(process: psutil.Process) -> bool:
         return False
 
 
-async def test_workers_end_when_their_parent_is_killed(folder: Path) -> None:
-    up = await Up("--data", str(folder / "data"), "--workers", "2").start()
+async def test_workers_end_when_their_parent_is_killed(folder: Path, start_up: StartUp) -> None:
+    up = await start_up("--data", str(folder / "data"), "--workers", "2")
     workers = [each for each in psutil.Process(up.process.pid).children() if _serves(each)]
     up.process.kill()
     await up.process.wait()
     async with asyncio.timeout(TIMEOUT_S):
         while any(each.is_running() and _serves(each) for each in workers):
             await asyncio.sleep(0.05)
-    again = await Up("--data", str(folder / "data")).start()
+    again = await start_up("--data", str(folder / "data"))
     assert await again.stop() == 0
 
 
-async def test_moved_clock_is_every_workers_clock_and_is_kept(folder: Path) -> None:
-    up = await Up("--data", str(folder / "data"), "--workers", "2").start()
+async def test_moved_clock_is_every_workers_clock_and_is_kept(folder: Path, start_up: StartUp) -> None:
+    up = await start_up("--data", str(folder / "data"), "--workers", "2")
     key = up.key
     before = (await up.ask("/v1/sandbox/clock", key=key))["now"]
     moved = await up.ask("/v1/sandbox/clock/advance", key=key, body={"seconds": 86_400})
@@ -255,10 +275,10 @@ async def test_moved_clock_is_every_workers_clock_and_is_kept(folder: Path) -> N
     assert len(shown) == 1
     assert str(before)[:10] < str(moved["now"])[:10] <= shown.pop()[:10]
     await up.stop()
-    again = await Up("--data", str(folder / "data")).start()
+    again = await start_up("--data", str(folder / "data"))
     state = await again.ask("/v1/sandbox/clock", key=key)
     assert state["frozen"] is True
-    await again.ask("/v1/sandbox/clock/thaw", key=key)
+    await again.ask("/v1/sandbox/clock/thaw", key=key, body={})
     await again.stop()
 
 

@@ -68,8 +68,8 @@ async def _open(database_url: str) -> tuple[Live, Callable[[], Coroutine[Any, An
     await grpc_server.start()
     config = uvicorn.Config(platform.rest(), port=0, log_level="critical", lifespan="off", access_log=False)
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server._serve())  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - without signals
-    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+    serving = asyncio.create_task(server._serve())  # pyright: ignore[reportPrivateUsage] - without signals
+    while not server.started:
         await asyncio.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
 

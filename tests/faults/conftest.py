@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -18,6 +20,8 @@ KILLS = int(os.environ.get("KESSAI_FAULT_ROUNDS", "5"))
 """Kills of the server in one run: 5 in the suite, at least 50 in `make faults`."""
 SEED = int(os.environ.get("KESSAI_FAULT_SEED", "20250401"))
 """Where the dice of a run begin; printed with every failure, so that it can be run again."""
+
+SHOWN_MAX = 4_000
 
 IMPATIENT = (sys.executable, "-m", "tests.faults.impatient")
 """`kessai` with short leases."""
@@ -39,6 +43,8 @@ async def start_platform() -> AsyncIterator[StartPlatform]:
 
     yield start
     for platform in started:
+        await platform.kill()
+        print(platform.output()[-SHOWN_MAX:])  # shown by pytest when the test failed
         await platform.close()
 
 
@@ -65,7 +71,17 @@ def throwaway_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="kessai-faults-"))
     folder.chmod(0o711)
     yield folder / "data"
+    _stop_database(folder / "data")
+    print((folder / "data" / "postgres.log").read_text()[-SHOWN_MAX:])
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stop_database(data: Path) -> None:
+    """The server that a killed platform has left behind."""
+    pid_file = data / "cluster" / "postmaster.pid"
+    if pid_file.exists():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGQUIT)
 
 
 async def require_invariants(dsn: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ import httpx
 
 MERCHANT = "merchant:stall"
 OPENING_MINOR = 500_000
-PATIENCE_S = 90.0
+RETRY_DELAY_S = 0.03
+PATIENCE_S = 60.0
 """A request that has no definite answer by then counts as lost."""
 
 
@@ -125,24 +127,27 @@ class Traffic:
     async def ask(self, path: str, body: dict[str, Any], *, keep: bool = True) -> Told:
         """Send a request, and the same one under the same key again, until the answer is definite."""
         key = UUID(int=self._dice.getrandbits(128)).hex
-        async with asyncio.timeout(PATIENCE_S):
-            told = await self._insist(path, body, key)
+        told = await self._insist(path, body, key)
         if keep:
             self.told.append(told)
         return told
 
     async def _insist(self, path: str, body: dict[str, Any], key: str) -> Told:
-        while True:
+        until, latest = time.monotonic() + PATIENCE_S, "nothing"
+        while time.monotonic() < until:
             url = self._dice.choice(self.urls)
             try:
                 response = await self._http.post(url + path, json=body, headers={"Idempotency-Key": key})
-            except httpx.TransportError:
-                await asyncio.sleep(0.03)
+            except httpx.TransportError as error:
+                latest = repr(error)
+                await asyncio.sleep(RETRY_DELAY_S)
                 continue
             answer = response.json()
             if response.status_code < 500 and not (response.status_code >= 400 and answer.get("retryable")):
                 return Told(path, body, key, response.status_code, answer)
-            await asyncio.sleep(0.03)
+            latest = response.text
+            await asyncio.sleep(RETRY_DELAY_S)
+        raise AssertionError(f"no definite answer to {path} under {key}, last: {latest}")
 
     async def balances(self, owner: str) -> dict[str, tuple[int, int]]:
         """Balance and held amount by account type, as the ledger has them."""

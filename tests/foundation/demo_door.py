@@ -38,8 +38,8 @@ class CreateThing(Message):
     name: Label
     """What it is called; some names make the service fail."""
     amount_minor: AmountMinor
-    parts: list[Part] = []  # noqa: RUF012 - msgspec copies it
-    labels: dict[Label, str] = {}  # noqa: RUF012 - msgspec copies it
+    parts: list[Part] = []
+    labels: dict[Label, str] = {}
     colour: Colour = Colour.RED
     note: Annotated[str, msgspec.Meta(max_length=10)] | None = None
     due_at: datetime | None = None
@@ -56,7 +56,7 @@ class Part(Message):
 
     name: str
     amount_minor: AmountMinor
-    parts: list[Part] = []  # noqa: RUF012 - msgspec copies it
+    parts: list[Part] = []
     made_at: datetime | None = None
 
 
@@ -91,7 +91,7 @@ class ListThings(Message):
     owner: str
     limit: PageLimit = 100
     open: bool = True
-    tags: list[str] = []  # noqa: RUF012 - msgspec copies it
+    tags: list[str] = []
     since: datetime | None = None
     colour: Colour | None = None
 

@@ -26,7 +26,7 @@ async def served(app: Any) -> AsyncGenerator[str, None]:
     config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", http="httptools", access_log=False)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+    while not server.started:
         await asyncio.sleep(0.005)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"

@@ -177,3 +177,13 @@ async def test_log_only_account_shows_the_sum_of_its_logs(book: Book, clock: Fak
     await book.shows("mer:1/unsettled_sales", balance=30, version=0, log_only=True)
     await book.shows("bank/deposit", balance=-100)
     assert account_id("mer:1/unsettled_sales") == account_id_of("mer:1", "unsettled_sales")
+
+
+async def test_accounts_that_returns_lifted_above_their_cap_are_listed(book: Book) -> None:
+    await book.open("cus:1/funds", "cus:2/funds", "cus:3/funds")
+    await book.give("cus:1/funds 1000000")
+    await book.give("cus:2/funds 1000000")
+    await book.give("cus:3/funds 5")
+    await book.give("cus:2/funds 1 returning")
+    listed = (await book.ledger.list_over_cap(api.ListOverCap())).accounts
+    assert [(each.account_id, each.balance_minor) for each in listed] == [(account_id("cus:2/funds"), 1_000_001)]

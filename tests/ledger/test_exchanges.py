@@ -281,3 +281,23 @@ async def test_two_balanced_assets_need_no_rate(book: Book) -> None:
     await book.move("bank/deposit_btc 5 + cus:1/trading_funds 100 > cus:1/btc 5 + mer:1/unsettled_sales 100")
     await book.shows("cus:1/btc", balance=5)
     await book.shows("cus:1/trading_funds", balance=99_900)
+
+
+async def test_parts_of_a_held_purchase_are_captured_at_its_rate(book: Book) -> None:
+    await _trader(book)
+    held = await book.hold("cus:1/trading_funds 10000 > cus:1/btc 100000", rate="10000000", name="buy")
+    parts = {leg.leg: 1 if leg.asset == "JPY" else 100_000 for leg in held.legs}
+    with pytest.raises(PaymentError) as refusal:
+        await book.capture("buy", legs=parts)
+    assert refusal.value.code == "rate_mismatch"
+    await book.capture("buy", legs={leg.leg: abs(leg.amount_minor) // 4 for leg in held.legs})
+    await book.shows("cus:1/btc", balance=25_000)
+    await book.shows("cus:1/trading_funds", balance=97_500, held=0)
+
+
+async def test_rate_of_zero_is_refused(book: Book) -> None:
+    await _trader(book)
+    for rate in ("0", "0.000", "000"):
+        with pytest.raises(PaymentError) as refusal:
+            await book.move("cus:1/trading_funds 1 > cus:1/btc 100000", rate=rate)
+        assert refusal.value.code in {"rate_mismatch", "invalid_rate"}

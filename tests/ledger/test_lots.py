@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import msgspec
 import pytest
 
-from kessai.foundation.errors import Refused
+from kessai.foundation.errors import Invalid, Refused
+from kessai.services.ledger import api
 
 from .book import Book, account_id
 
@@ -235,3 +239,15 @@ async def test_exhausted_lots_are_listed_when_asked(book: Book) -> None:
     await book.move("cus:1/funds 120 > mer:1/unsettled_sales 120")
     assert [lot.remaining_minor for lot in await book.lots("cus:1/funds")] == [30]
     assert [lot.remaining_minor for lot in await book.lots("cus:1/funds", include_empty=True)] == [0, 30]
+
+
+async def test_lot_with_the_last_instant_there_is(book: Book) -> None:
+    """Refused or kept: in no case may it make the account unusable."""
+    target = msgspec.structs.replace(book.leg("cus:1/free_points 10"), expires_at=datetime.max.replace(tzinfo=UTC))
+    try:
+        await book.ledger.create_exchange(api.CreateExchange(sources=[book.leg("bank/deposit 10")], targets=[target]))
+    except Invalid:
+        await book.give("cus:1/free_points 10")
+    await book.shows("cus:1/free_points", balance=10, available=10)
+    await book.move("cus:1/free_points 4 > mer:1/unsettled_sales 4")
+    assert [lot.remaining_minor for lot in await book.lots("cus:1/free_points")] == [6]

@@ -169,3 +169,19 @@ async def test_many_expired_holds_are_all_released(book: Book) -> None:
     book.clock.advance(days=8)
     await book.run("expire_exchanges")
     await book.shows("cus:1/funds", held=0, available=1_000)
+
+
+async def test_capture_cannot_pass_what_can_be_recorded(book: Book) -> None:
+    most = 10**16
+    fits = (2**63 - 1) // most
+    holds = [
+        book.request(f"bank:{n}/deposit {most} > cus:5/sales {most}", name=f"hold-{n}", capture=False)
+        for n in range(fits + 1)
+    ]
+    assert set(await book.batch(*holds)) == {"done"}
+    for n in range(fits):
+        await book.capture(f"hold-{n}")
+    with pytest.raises(Refused) as refusal:
+        await book.capture(f"hold-{fits}")
+    assert refusal.value.code == "balance_overflow"
+    await book.shows("cus:5/sales", balance=fits * most)

@@ -224,6 +224,21 @@ EXCHANGES = [
         lambda b: b.close("cus:1/funds"))),
 ]  # fmt: skip
 
+UNDECODED = [
+    *(No(f"{amount} created in process", "invalid_amount", Invalid,
+         lambda b, amount=amount: b.move(f"cus:1/funds {amount} > mer:1/unsettled_sales {amount}"), _funds())
+      for amount in (0, -1, 10**16 + 1, 2**63, 2**64)),
+    *(No(f"{amount} captured in process", "invalid_amount", Invalid,
+         lambda b, amount=amount: b.capture("order", amount), _held()) for amount in (0, -1)),
+    *(No(f"{amount} captured of a leg in process", "invalid_amount", Invalid,
+         lambda b, amount=amount: b.capture("order", legs={0: amount, 1: amount}), _held()) for amount in (0, -1)),
+    *(No(f"{amount} reversed in process", "invalid_amount", Invalid,
+         lambda b, amount=amount: b.reverse("order", amount), _paid()) for amount in (0, -1)),
+    *(No(f"{amount} reversed of a leg in process", "invalid_amount", Invalid,
+         lambda b, amount=amount: b.reverse("order", legs={0: amount, 1: amount}), _paid()) for amount in (0, -1)),
+]  # fmt: skip
+"""What decoding would have stopped at the door, asked by a caller in the same process."""
+
 REUSED = [
     No("an exchange id with another amount", "exchange_id_reused", Conflict,
        lambda b: b.move("cus:1/funds 301 > mer:1/unsettled_sales 301", name="order"), _paid()),
@@ -262,7 +277,7 @@ QUERIES = [
        lambda b: b.ledger.list_lots(api.ListLots(account_id=account_id("cus:1/funds"), cursor="!nonsense!")), _funds()),
 ]  # fmt: skip
 
-ALL = [*ACCOUNTS, *LEGS, *EXCHANGES, *REUSED, *QUERIES]
+ALL = [*ACCOUNTS, *LEGS, *EXCHANGES, *UNDECODED, *REUSED, *QUERIES]
 
 
 @pytest.mark.parametrize("no", ALL, ids=lambda no: no.story.replace(" ", "-"))

@@ -160,3 +160,22 @@ async def test_sold_bitcoin_comes_back_with_its_acquisition_rate(book: Book) -> 
     assert await book.lots("cus:1/btc") == before
     totals = await book.totals()
     assert (totals["position_jpy"], totals["position_btc"]) == (10_000, -100_000)
+
+
+async def test_payment_to_oneself_is_reversed(book: Book) -> None:
+    await book.open("cus:1/funds")
+    await book.give("cus:1/funds 100")
+    await book.move("cus:1/funds 60 > cus:1/funds 60", name="self")
+    await book.reverse("self")
+    await book.shows("cus:1/funds", balance=100, held=0, available=100)
+    await book.move("cus:1/funds 100 > mer:1/unsettled_sales 100")
+
+
+async def test_payment_to_oneself_and_a_shop_is_reversed_in_parts(book: Book) -> None:
+    await book.give("cus:1/free_points 30 expires=9d")
+    await book.give("cus:1/free_points 30 expires=20d")
+    await book.move("cus:1/free_points 60 > cus:1/free_points 40 expires=5d + mer:1/unsettled_sales 20", name="order")
+    for part in (25, 35):
+        await book.reverse("order", part)
+    await book.shows("cus:1/free_points", balance=60, available=60)
+    assert await book.remaining("cus:1/free_points") == [(30, 9), (30, 20)]

@@ -11,8 +11,6 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kessai.services.ledger.api import BATCH_EXCHANGES_MAX
-
 ROUNDS = 2
 SECONDS = 8.0
 
@@ -56,7 +54,7 @@ def read(argv: Sequence[str]) -> Options:
     parser.add_argument("--mode", type=Mode, choices=list(Mode), default=Mode.BULK, help="of `ledger`")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="measured seconds of ours, all rounds together")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="ours and the peer take turns this many times")
-    parser.add_argument("--batch", type=int, default=BATCH_EXCHANGES_MAX, help="exchanges a call, in bulk")
+    parser.add_argument("--batch", type=int, default=1_000, help="exchanges a call, in bulk")
     parser.add_argument("--clients", type=int, default=64, help="concurrent callers of `--mode single`")
     parser.add_argument("--connections", type=int, default=64, help="keep-alive connections of `charge`")
     parser.add_argument("--processes", type=int, default=1, help="server processes of `--mode hot`")

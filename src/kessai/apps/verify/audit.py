@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
@@ -28,8 +29,9 @@ EFFECTS_BETWEEN_TURNS = 256
 LOTLESS_MAX = 200_000
 SETTINGS = (
     "SET LOCAL work_mem = '64MB'; SET LOCAL statement_timeout = 0; SET LOCAL jit = off;"
-    "SET LOCAL idle_in_transaction_session_timeout = 0"
+    "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL enable_nestloop = off"
 )
+"""Whole tables are read: a plan that looks rows up one by one would come from statistics that are behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class Configuration:
     """What the platform was told about accounts and payments."""
 
     types: AccountTypes
-    prefixes: Sequence[str]
-    """Of the ids of payments, as `chg`."""
+    prefixes: Mapping[str, str]
+    """Of the ids of each kind of payment, as `chg`."""
 
     def lists(self) -> dict[str, list[str]]:
         """Account types by what they may do, and the prefixes of payments' ids."""
@@ -46,20 +48,25 @@ class Configuration:
             "lots": [each.code for each in self.types if each.has_lots],
             "log_only": [each.code for each in self.types if each.log_only],
             "overdraft": [each.code for each in self.types if each.overdraft_limit_minor is not None],
-            "prefixes": [f"{prefix}_" for prefix in self.prefixes],
+            "prefixes": [f"{prefix}_" for prefix in self.prefixes.values()],
         }
 
 
-async def audit(connection: Connection, configuration: Configuration, report: Report) -> None:
+async def audit(
+    connection: Connection, configuration: Configuration, report: Report, *, beside: Connection | None = None
+) -> None:
     """Verify every schema that is there; the connection is in a transaction whose view does not change.
 
+    `beside` is a second one with the same view, on which the database's own checks run meanwhile.
     What cannot even be computed (a number that overflows, a text that is none) is a finding as well, and the last.
     """
     collecting = gc.isenabled()
     gc.disable()  # nothing here is cyclic, and there is much of it
     try:
-        await connection.execute(SETTINGS)
-        await _Audit(connection, configuration, report).run()
+        for each in (connection, beside):
+            if each is not None:
+                await each.execute(SETTINGS)
+        await _Audit(connection, configuration, report, beside).run()
     except TooMany:
         return
     except asyncpg.DataError as error:
@@ -70,8 +77,11 @@ async def audit(connection: Connection, configuration: Configuration, report: Re
 
 
 class _Audit:
-    def __init__(self, connection: Connection, configuration: Configuration, report: Report) -> None:
+    def __init__(
+        self, connection: Connection, configuration: Configuration, report: Report, beside: Connection | None
+    ) -> None:
         self._connection = connection
+        self._beside = beside
         self._configuration = configuration
         self._report = report
         self._ledger = load_queries(PACKAGE, file="sql/ledger.sql")
@@ -95,14 +105,24 @@ class _Audit:
             payment = load_queries(PACKAGE, file="sql/payment.sql")
             for check in checks.PAYMENT:
                 await self._check(payment, check, "ledger" if check.query.startswith("exchanges") else "payment")
-            await check_payments(self._connection, payment, self._report, sandbox="sandbox.clock" in tables)
+            await check_payments(
+                self._connection,
+                payment,
+                self._report,
+                prefixes=self._configuration.prefixes,
+                sandbox="sandbox.clock" in tables,
+            )
 
     async def _tables(self) -> set[str]:
         rows = await self._connection.fetch(load_queries(PACKAGE, file="sql/shared.sql")["tables"])
         return {row["name"] for row in rows}
 
-    async def _check(self, sql: Queries, check: checks.Check, schema: str) -> None:
-        await checks.run_check(self._connection, sql, check, self._report, schema=schema, types=self._lists)
+    async def _check(
+        self, sql: Queries, check: checks.Check, schema: str, connection: Connection | None = None
+    ) -> None:
+        await checks.run_check(
+            connection or self._connection, sql, check, self._report, schema=schema, types=self._lists
+        )
 
     async def _verify_shared(self, schema: str, shared: Mapping[str, Queries], tables: set[str]) -> None:
         counted = () if schema == "ledger" else checks.COUNTED_EVENTS
@@ -119,13 +139,19 @@ class _Audit:
         assert size is not None
         report.total = size["effects"]
         chains = Chains(report)
-        await self._verify_pages(chains)
+        if self._beside is None:
+            await self._verify_pages(chains)
+            await self._verify_rows(connection)
+        else:
+            await _together(self._verify_pages(chains), self._verify_rows(self._beside))
         await chains.check_writers(connection, sql)
         await check_anchors(connection, sql, report)
-        for check in checks.LEDGER:
-            await self._check(sql, check, "ledger")
         await check_accounts(connection, sql, self._configuration.types, report)
         await check_courses(connection, sql, report)
+
+    async def _verify_rows(self, connection: Connection) -> None:
+        for check in checks.LEDGER:
+            await self._check(self._ledger, check, "ledger", connection)
 
     async def _verify_pages(self, chains: Chains) -> None:
         streams = {name: Stream(self._ledger[f"{name}_by_flush"]) for name in PARTS}
@@ -185,3 +211,14 @@ class _Audit:
         if len(self._lotless) > LOTLESS_MAX:
             self._lotless.clear()
         self._lotless |= accounts - lotted
+
+
+async def _together(first: Coroutine[Any, Any, None], second: Coroutine[Any, Any, None]) -> None:
+    """Both at once; the failure of one ends the other."""
+    tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

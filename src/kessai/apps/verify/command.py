@@ -6,34 +6,31 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 import msgspec
 import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from kessai.apps.place import shared_place
 from kessai.apps.verify.audit import Configuration, audit
 from kessai.apps.verify.finding import Finding, Report
 from kessai.apps.wiring import document_of, load_payment_kinds
 from kessai.foundation.config import Settings, load_settings
-from kessai.foundation.db import AUDITOR_ROLE, CONNECT_TIMEOUT_S, require_dsn
+from kessai.foundation.db import AUDITOR_ROLE, CONNECT_TIMEOUT_S, Connection, require_dsn
 from kessai.foundation.errors import OperatorError
 from kessai.foundation.telemetry import configure_logging
 from kessai.services.ledger.domain.types import load_account_types
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SHOWN_MAX = 20
 """Findings in the table that people read."""
 PROGRESS_FROM = 200_000
 """Effects from which on a verification is long enough for a progress bar."""
+CLOSE_TIMEOUT_S = 5.0
 SESSION = {"application_name": "kessai verify", "timezone": "UTC"}
 
 
@@ -46,28 +43,40 @@ async def verify(dsn: str, settings: Settings | None = None) -> list[Finding]:
 
 
 async def _verify(dsn: str, settings: Settings, report: Report) -> Report:
-    configuration = Configuration(
-        load_account_types(document_of(settings.account_types, "account_types.toml")), load_payment_kinds(settings.payment_kinds)
-    )
+    types = load_account_types(document_of(settings.account_types, "account_types.toml"))
+    kinds = load_payment_kinds(settings.payment_kinds)
+    configuration = Configuration(types, kinds.prefixes)
     try:
-        connection = await asyncpg.connect(
-            require_dsn(dsn),
-            timeout=CONNECT_TIMEOUT_S,
-            server_settings={"application_name": "kessai verify", "timezone": "UTC"},
-        )
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        async with _auditor(dsn) as connection, _auditor(dsn) as second:
+            beside = second if await _share_view(connection, second) else None
+            await audit(connection, configuration, report, beside=beside)
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError) as error:
+        raise OperatorError(f"The database login may not read as {AUDITOR_ROLE}: {error}.") from error
+    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise OperatorError(f"The database cannot be reached: {error or 'no answer in time'}.") from error
+    return report
+
+
+@asynccontextmanager
+async def _auditor(dsn: str) -> AsyncGenerator[Connection]:
+    """A connection under the auditor's role, in a transaction that sees one instant and cannot write."""
+    connection = await asyncpg.connect(require_dsn(dsn), timeout=CONNECT_TIMEOUT_S, server_settings=SESSION)
     try:
         await connection.execute(f'SET ROLE "{AUDITOR_ROLE}"')
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            await audit(connection, configuration, report)
-    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError) as error:
-        raise OperatorError(f"The database login may not read as {AUDITOR_ROLE}: {error}.") from error
-    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError) as error:
-        raise OperatorError(f"The database was lost during the verification: {error}.") from error
+            yield connection
     finally:
-        await connection.close()
-    return report
+        await connection.close(timeout=CLOSE_TIMEOUT_S)
+
+
+async def _share_view(connection: Connection, second: Connection) -> bool:
+    """Let the second connection see what the first one sees; False where the database cannot do that."""
+    try:
+        snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
+        await second.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+    except (asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFunctionError, asyncpg.PostgresSyntaxError):
+        return False
+    return True
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,7 +106,7 @@ async def _run(settings: Settings, report: Report) -> None:
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Callable[[Report], None]]:
+def _progress(console: Console) -> Generator[Callable[[Report], None]]:
     """A bar for long verifications; short ones pass without."""
     columns = (
         TextColumn("[bold]verify"),
@@ -127,7 +136,8 @@ def _show(console: Console, report: Report, seconds: float) -> None:
     if not report.findings:
         console.print(f"[green]Every invariant holds:[/green] {rate}.")
         return
-    table = Table("invariant", "table", "key", "what is wrong", title=f"{len(report.findings)} findings; {rate}")
+    columns = (Column(name, overflow="fold") for name in ("invariant", "table", "key", "what is wrong"))
+    table = Table(*columns, title=f"{len(report.findings)} findings; {rate}")
     for finding in report.findings[:SHOWN_MAX]:
         table.add_row(finding.invariant, finding.table, finding.key, finding.sentence)
     console.print(table)

@@ -113,12 +113,19 @@ def _could_undo(leg: Leg, posting: Posting) -> bool:
     amount = abs(posting[3])
     if leg.captured - leg.reversed < amount:
         return False
+    if leg.amount > 0:
+        return True
     copy = msgspec.convert(msgspec.to_builtins(leg), Leg)
-    given = Counter({lot: back for lot, back, _ in posting[8]})
-    before = Counter(dict(leg.taken))
     _give_back(copy, amount)
-    before.subtract(dict(copy.taken))
-    return leg.amount > 0 or all(before[lot] >= back for lot, back in given.items())
+    before, after = _by_lot(leg.taken), _by_lot(copy.taken)
+    return all(before[lot] - after[lot] >= back for lot, back, _ in posting[8])
+
+
+def _by_lot(taken: list[list[int]]) -> Counter[int]:
+    lots: Counter[int] = Counter()
+    for lot, amount in taken:
+        lots[lot] += amount
+    return lots
 
 
 def _give_back(leg: Leg, amount: int) -> None:
@@ -135,7 +142,7 @@ def born(effect: Effect) -> Course:
     """An exchange right after its birth."""
     if effect.state == "AUTHORIZED":
         held = {posting[0]: posting for posting in effect.postings}
-        legs = [Leg(*leg, 0, 0, _held(leg[2], held.get(number)), []) for number, leg in enumerate(effect.legs)]
+        legs = [Leg(*leg, holds=_held(leg[2], held.get(number))) for number, leg in enumerate(effect.legs)]
         return Course("AUTHORIZED", legs, version=1)
     return Course("CAPTURED", [_captured(posting) for posting in effect.postings])
 
@@ -157,9 +164,10 @@ async def check_courses(connection: Connection, sql: Queries, report: Report) ->
     async for row in connection.cursor(sql["courses"], prefetch=ROWS_AT_ONCE):
         key = "exc_" + row["exchange_id"].hex
         if row["birth"] is None:
-            report.add(
-                COURSE, "ledger.exchange", key, "there is no such exchange, but a state, actions or reversals of it"
-            )
+            text = "there is no such exchange, but a state, actions or reversals of it"
+            report.add(COURSE, "ledger.exchange", key, text)
+            if row["state"] is not None:
+                report.add(COURSE, "ledger.exchange_state", key, "it is the state of an exchange that does not exist")
             continue
         try:
             course = _course(row)
@@ -245,6 +253,5 @@ def _by_side(legs: list[StoredLeg]) -> dict[tuple[str, bool], list[object]]:
         for at, number in enumerate((amount, captured, back)):
             numbers[at] += number
         held.update(dict(holds))
-        for lot, part in taken:
-            consumed[lot] += part
+        consumed.update(_by_lot([list(each) for each in taken]))
     return {side: [numbers, dict(held), dict(consumed)] for side, (numbers, held, consumed) in sides.items()}

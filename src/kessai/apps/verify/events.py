@@ -44,7 +44,7 @@ async def _check_parked(
     if not row["resolved"]:
         report.add(PARKED, f"{schema}.parked_event", key, row["error"])
     found = None if source is None else await connection.fetchrow(source["row_at"], row["position"])
-    events = [] if found is None else _split(found["payload"])
-    event = bytes(events[row["ordinal"]]) if 0 <= row["ordinal"] < len(events) else None
-    if found is None or found["topic"] != row["topic"] or event != row["payload"]:
+    events: list[bytes] = [] if found is None else [bytes(each) for each in _split(found["payload"])]
+    there = events[row["ordinal"] :][:1] if row["ordinal"] >= 0 else []
+    if found is None or found["topic"] != row["topic"] or there != [row["payload"]]:
         report.add(DELIVERED, f"{schema}.parked_event", key, "it is not an event of its source")

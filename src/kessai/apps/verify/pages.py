@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
@@ -70,8 +72,8 @@ PUBLISHED = "what was recorded is what was published"
 MEANT = "every exchange adds up to zero per asset"
 
 
-def columns(part: Part, *names: str) -> list[Row]:
-    """Rows of a part, from its columns."""
+def columns(part: Part, *names: str) -> list[Any]:
+    """Rows of a part (tuples of what the database gives), from its columns."""
     return [] if part is None else list(zip(*(part[name] for name in names), strict=True))
 
 
@@ -93,32 +95,38 @@ class Page:
     def _gather(self) -> None:
         """Effects by ordinal, from the three tables that they stand in."""
         births, actions, events = (self._parts[name] for name in ("exchanges", "actions", "events"))
+        ordinals: list[int] = [] if births is None else births["ordinals"]
         if actions is None and events is None:
-            ordinals: list[int] = [] if births is None else births["ordinals"]
             self.records = [] if births is None else births["records"]
             self.keys = [] if births is None else births["exchange_ids"]
             self.kinds = ["exchange"] * len(ordinals)
         else:
-            rows = [("exchange", *row) for row in columns(births, "exchange_ids", "ordinals", "records")]
-            rows += [("exchange_action", f"{row[0]}/{row[1]}", *row[2:])
-                     for row in columns(actions, "exchange_ids", "action_ids", "ordinals", "records")]  # fmt: skip
-            rows += [("account_event", f"{row[0]}/{row[1]}", *row[2:])
-                     for row in columns(events, "account_ids", "versions", "ordinals", "records")]  # fmt: skip
-            rows.sort(key=lambda row: row[2])
-            ordinals = [row[2] for row in rows]
-            self.kinds, self.keys, self.records = ([row[at] for row in rows] for at in (0, 1, 3))
+            rows: list[tuple[int, str, str, bytes]] = [
+                (ordinal, table, "/".join(map(str, key)), record)
+                for table, part, names in (
+                    ("exchange", births, ("exchange_ids",)),
+                    ("exchange_action", actions, ("exchange_ids", "action_ids")),
+                    ("account_event", events, ("account_ids", "versions")),
+                )
+                for ordinal, record, *key in columns(part, "ordinals", "records", *names)
+            ]
+            rows.sort(key=itemgetter(0))
+            ordinals = [row[0] for row in rows]
+            self.kinds = [row[1] for row in rows]
+            self.keys = [row[2] for row in rows]
+            self.records = [row[3] for row in rows]
         if ordinals != list(range(self._flush["effects"])):
             self._misplaced(ordinals)
 
     def _misplaced(self, ordinals: list[int]) -> None:
         """Which effects are missing, or stand where they should not."""
         effects: int = self._flush["effects"]
-        seen: set[int] = set()
+        times = Counter(ordinals)
         for kind, key, ordinal in zip(self.kinds, self.keys, ordinals, strict=True):
-            if ordinal in seen or not 0 <= ordinal < effects:
-                self._report.add(SEALED, f"ledger.{kind}", key, f"flush {self.flush_id} has no place {ordinal} for it")
-            seen.add(ordinal)
-        for ordinal in sorted(set(range(min(effects, len(ordinals) + 1_000))) - seen):
+            if times[ordinal] > 1 or not 0 <= ordinal < effects:
+                text = f"flush {self.flush_id} has no place {ordinal} for it"
+                self._report.add(SEALED, f"ledger.{kind}", key, text)
+        for ordinal in sorted(set(range(min(effects, len(ordinals) + 1_000))) - set(ordinals)):
             self._report.add(SEALED, "ledger.flush", self.flush_id, f"its effect {ordinal} is missing")
 
     def check_seal(self, chains: Chains, published: Sequence[asyncpg.Record]) -> None:

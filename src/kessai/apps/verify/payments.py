@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -24,19 +25,22 @@ ROWS_AT_ONCE = 1_000
 HELD = ("AUTHORIZED", "PARTIALLY_CAPTURED", "REQUIRES_ACTION")
 UNDER_WAY = ("PENDING", "UNKNOWN")
 EXCHANGE_STATES = {
-    "AUTHORIZED": "AUTHORIZED",
-    "PARTIALLY_CAPTURED": "AUTHORIZED",
-    "CAPTURED": "CAPTURED",
-    "CANCELED": "VOIDED",
-    "EXPIRED": "EXPIRED",
+    "AUTHORIZED": ("AUTHORIZED",),
+    "PARTIALLY_CAPTURED": ("AUTHORIZED",),
+    "CAPTURED": ("CAPTURED",),
+    "CANCELED": ("VOIDED",),
+    "EXPIRED": ("VOIDED", "EXPIRED"),
 }
+"""What a payment's state leaves of its exchange; one whose time is over is let go by either side."""
 
 
-async def check_payments(connection: Connection, sql: Queries, report: Report, *, sandbox: bool) -> None:
+async def check_payments(
+    connection: Connection, sql: Queries, report: Report, *, prefixes: Mapping[str, str], sandbox: bool
+) -> None:
     """Every payment and every refund."""
     now = await _now(connection, sql, sandbox=sandbox)
     async for row in connection.cursor(sql["payments"], prefetch=ROWS_AT_ONCE):
-        _check_payment(row, now, report)
+        _check_payment(row, prefixes, now, report)
     async for row in connection.cursor(sql["refunds"], prefetch=ROWS_AT_ONCE):
         _check_refund(row, report)
 
@@ -50,8 +54,9 @@ async def _now(connection: Connection, sql: Queries, *, sandbox: bool) -> dateti
     return frozen or datetime.now(UTC) + timedelta(microseconds=row["offset_us"])
 
 
-def _check_payment(row: asyncpg.Record, now: datetime, report: Report) -> None:
-    table, key, state = "payment.payment", row["payment_id"].hex, row["state"]
+def _check_payment(row: asyncpg.Record, prefixes: Mapping[str, str], now: datetime, report: Report) -> None:
+    table, state = "payment.payment", row["state"]
+    key = f"{prefixes.get(row['kind'], 'pay')}_{row['payment_id'].hex}"
     expires: datetime | None = row["expires_at"]
     lapsed = state in HELD and expires is not None and expires <= now
     if lapsed and expires is not None and expires + GRACE < now:
@@ -104,11 +109,11 @@ def _against_exchange(row: asyncpg.Record) -> list[str]:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ["its exchange cannot be read"]
     amount = row["amount_minor"]
-    wanted = (EXCHANGE_STATES.get(state), row["kind"], amount, row["captured_minor"], row["refunded_minor"])
-    names = ("state", "kind", "amount", "captured", "refunded")
-    return [
+    wanted = (row["kind"], amount, row["captured_minor"], row["refunded_minor"])
+    found = [] if told[0] in EXCHANGE_STATES.get(state, ()) else [f"it is {state}, its exchange {told[0]}"]
+    return found + [
         f"its exchange's {name} is {there}, its own {mine}"
-        for name, mine, there in zip(names, wanted, told, strict=True)
+        for name, mine, there in zip(("kind", "amount", "captured", "refunded"), wanted, told[1:], strict=True)
         if mine != there
     ]
 
@@ -120,12 +125,13 @@ def _exchange_of(row: asyncpg.Record) -> tuple[str, str, int, int, int]:
         amount = sum(posting[3] for posting in birth.postings if posting[3] > 0)
         return birth.state, birth.kind, amount, amount, 0
     state, legs, _ = decode_progress(row["progress"])
-    payees = [leg for leg in legs if leg[2] > 0]
-    return state, birth.kind, *(sum(leg[at] for leg in payees) for at in (2, 4, 5))
+    payees = [(amount, captured, back) for _, _, amount, _, captured, back, _, _ in legs if amount > 0]
+    amount, captured, back = (sum(each) for each in zip(*payees, strict=True)) if payees else (0, 0, 0)
+    return state, birth.kind, amount, captured, back
 
 
 def _check_refund(row: asyncpg.Record, report: Report) -> None:
-    key, state = f"{row['payment_id'].hex}/{row['refund_id'].hex}", row["state"]
+    key, state = f"rfn_{row['refund_id'].hex}", row["state"]
     text = None
     if row["original_id"] is None:
         text = "there is no such payment"

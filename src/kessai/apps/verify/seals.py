@@ -37,6 +37,8 @@ class Chains:
         name = f"slot {head[0]} epoch {head[1]}"
         if flush["sequence"] != sequence + 1:
             text = f"it is number {flush['sequence']} of {name}, the one before it number {sequence}"
+        elif head[1] < 1:
+            text = f"there is no {name}"
         elif flush["flush_id"] <= flush_id:
             text = f"it comes before flush {flush_id}, which it follows in {name}"
         elif flush["seal"] != expected:
@@ -55,8 +57,12 @@ class Chains:
         for row in writers:
             self._check_writer(row, newest.get(row["slot"], -1))
         known = {row["slot"] for row in writers}
-        for slot in sorted({slot for slot, _ in self._heads} - known):
-            self._report.add(CHAINED, "ledger.writer", slot, "flushes were written by a slot that does not exist")
+        for (slot, _), (_, _, flush_id) in self._heads.items():
+            if slot not in known:
+                self._report.add(CHAINED, "ledger.writer", slot, "flushes were written by a slot that does not exist")
+                self._report.add(
+                    CHAINED, "ledger.flush", flush_id, f"it was written by slot {slot}, which does not exist"
+                )
 
     def _check_writer(self, row: asyncpg.Record, newest: int) -> None:
         slot, epoch = row["slot"], row["epoch"] - row["fenced"]
@@ -66,8 +72,11 @@ class Chains:
         if (row["sequence"], row["seal"]) != (sequence, seal):
             text = f"its head is number {row['sequence']}, the last flush of epoch {epoch} number {sequence}"
             text += "" if row["sequence"] != sequence else ", with another seal"
-        elif later:
+        if later:
             text = f"it is in epoch {epoch}, but flushes are of epoch {max(later)[1]}"
+            for each in later:
+                told = f"it is of epoch {each[1]}, which slot {slot} has not reached"
+                self._report.add(CHAINED, "ledger.flush", self._heads[each][2], told)
         elif row["stable_id"] < newest:
             text = f"it promised nothing before {row['stable_id']}, but wrote flush {newest} later"
         if text is not None:

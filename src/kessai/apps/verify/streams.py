@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import asyncpg
+from asyncpg.cursor import Cursor
 
 from kessai.foundation.db import Connection
 
@@ -35,7 +36,7 @@ class Stream:
         self.query = query
         self._key = key
         self._rows: deque[tuple[int, asyncpg.Record]] = deque()
-        self._cursor: asyncpg.cursor.Cursor[asyncpg.Record] | None = None
+        self._cursor: Cursor[asyncpg.Record] | None = None
         self._ended = False
 
     async def fill(self, connection: Connection, through: int, rows_max: int) -> None:
@@ -69,7 +70,7 @@ class Windows:
         self._query = flushes
         self._streams = streams
         self._headers: deque[asyncpg.Record] = deque()
-        self._cursor: asyncpg.cursor.Cursor[asyncpg.Record] | None = None
+        self._cursor: Cursor[asyncpg.Record] | None = None
 
     async def each(self, between: Callable[[], Awaitable[None]]) -> AsyncIterator[list[asyncpg.Record]]:
         """The flushes of one window after another; `between` them the connection is free for other reads."""

@@ -176,12 +176,10 @@ WITH logged AS (
     FULL JOIN logged AS l ON l.account_id = a.account_id
     FULL JOIN told AS t ON t.account_id = coalesce(a.account_id, l.account_id)
 ), judged AS (
-    SELECT account_id,
-        CASE WHEN absent THEN 'account' WHEN event_first IS DISTINCT FROM 0 THEN 'account_event' ELSE 'account' END
-            AS relation,
+    SELECT account_id, 'account' AS relation,
         CASE
             WHEN absent THEN 'there is no such account, but entries or events of it'
-            WHEN event_first IS DISTINCT FROM 0 THEN 'the opening of the account is not told'
+            WHEN event_first IS DISTINCT FROM 0 THEN 'nothing tells of its opening'
             WHEN row_opened_id <> opened_id THEN format('it was opened by flush %s, not %s', opened_id, row_opened_id)
             WHEN log_only AND entries > 0 THEN 'a log-only account has entries with a running balance'
             WHEN row_balance <> balance THEN format('its balance is %s, its entries add up to %s', row_balance, balance)
@@ -190,6 +188,9 @@ WITH logged AS (
                 THEN format('its version is %s, the last entry or event %s', version, greatest(last, event_last))
         END AS sentence
     FROM summed
+    UNION ALL
+    SELECT account_id, 'account_event', 'the event of the opening is missing' FROM summed
+    WHERE event_first IS DISTINCT FROM 0
     UNION ALL
     SELECT account_id, 'account_event',
         format('its %s entries and %s events are not numbered 1 to %s', entries, events, version)

@@ -59,7 +59,7 @@ class Book:
         return account
 
     def decide(self, page: Page, commands: Sequence[Command]) -> None:
-        """Decide every command in order; a refused one changes nothing. Raises NeedLots when a window is too short."""
+        """Decide commands in order; a refused one changes nothing. Raises NeedLots when a window is too short."""
         outcomes, rules = page.outcomes, RULES
         at, end = 0, len(commands)
         while at < end:
@@ -74,6 +74,9 @@ class Book:
                 self._unbear(page, born)
                 outcomes.append(refusal)
             at += 1
+
+    def finish(self, page: Page) -> None:
+        """Tell of the accounts that the page has opened; after its last command."""
         for account in page.births:
             accounts_rules.record_birth(page, account)
 

@@ -118,7 +118,7 @@ def _resolve(memory: Memory, page: Page, command: Create) -> list[Entry]:
             )
         if account is None:
             raise NotFound("account_not_found", "There is no such account.", leg=number)
-        if account.page is not page:
+        if account.landed != page.serial:
             page.consult(account)
         entries.append(Entry(account, leg.amount_minor if number >= sources else -leg.amount_minor, leg))
     return entries
@@ -234,7 +234,7 @@ def _position(memory: Memory, page: Page, pair: str, asset: str) -> AccountState
     owner = f"internal:position:{pair}"
     account_id = account_id_of(owner, account_type.code)
     account = memory.accounts.get(account_id) or memory.birth(page, account_id, owner, account_type)
-    if account.page is not page:
+    if account.landed != page.serial:
         page.consult(account)
     return account
 

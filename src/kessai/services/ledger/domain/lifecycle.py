@@ -136,7 +136,7 @@ def _move(
 ) -> list[Posting]:
     postings: list[Posting | None] = []
     for number, (leg, account, amount) in enumerate(zip(progress.legs, accounts, amounts, strict=True)):
-        if account.page is not page:
+        if account.landed != page.serial:
             page.consult(account)
         if leg.amount < 0:
             postings.append(

@@ -65,16 +65,15 @@ class Page:
 
     def touch(self, account: AccountState) -> None:
         """Mark an account as changed here; its version so far is what the database must have."""
-        if account.page is not self:
+        if account.landed != self.serial:
             account.was = self.consulted.pop(account, account.version)
-            account.page = self
             account.landed = self.serial
             account.used = True
             self.accounts.append(account)
 
     def consult(self, account: AccountState) -> None:
         """Mark an account as looked at; answers that depend on it stand only if its version is verified."""
-        if account.page is not self and account not in self.consulted:
+        if account.landed != self.serial and account not in self.consulted:
             self.consulted[account] = account.version
             account.used = True
 

@@ -33,7 +33,7 @@ def enter(
         ordinal = len(page.hot_logs)
         page.hot_logs.append((account.hex, ordinal, exchange_hex, leg, amount))
         return [leg, account.account_id, account_type.asset, amount, 0, None, None, ordinal, [], None, None, None]
-    if account.page is not page:
+    if account.landed != page.serial:
         page.touch(account)
     account.version = sequence = account.version + 1
     account.balance = balance = account.balance + amount
@@ -76,7 +76,7 @@ def _new_lot(
     until = NEVER if expires is None else expires
     sequence = account.version
     lot = Lot(sequence, amount, amount, 0, until, rate)
-    lot.page = page
+    lot.landed = page.serial
     page.new_lots.append((account, lot, exchange_hex))
     posting[9] = expires
     posting[10] = rate
@@ -114,8 +114,8 @@ def _take(page: Page, account: AccountState, amount: int, *, holding: bool) -> l
         else:
             lot.remaining -= take
             takings.append([lot.sequence, -take, 0])
-        if lot.page is not page:
-            lot.page = page
+        if lot.landed != page.serial:
+            lot.landed = page.serial
             page.lots[lot] = account
         amount -= take
         if not amount:
@@ -190,8 +190,8 @@ def _unhold(page: Page, account: AccountState, sequence: int, consumed: int, rel
     lot = account.lot(sequence)
     lot.remaining -= consumed
     lot.held -= released
-    if lot.page is not page:
-        lot.page = page
+    if lot.landed != page.serial:
+        lot.landed = page.serial
         page.lots[lot] = account
 
 
@@ -230,8 +230,8 @@ def restore(
 def _refill(page: Page, account: AccountState, lot: Lot, amount: int) -> None:
     was_empty = lot.remaining == 0
     lot.remaining += amount
-    if lot.page is not page:
-        lot.page = page
+    if lot.landed != page.serial:
+        lot.landed = page.serial
         page.lots[lot] = account
     if was_empty:
         account.side.pop(lot.sequence, None)

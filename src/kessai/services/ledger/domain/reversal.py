@@ -53,7 +53,7 @@ def _earlier(page: Page, command: Reverse) -> Exchange | None:
 def _check(page: Page, original: Progress, accounts: list[AccountState], amounts: list[int]) -> None:
     pending: dict[AccountState, int] = {}
     for number, (leg, account, amount) in enumerate(zip(original.legs, accounts, amounts, strict=True)):
-        if account.page is not page:
+        if account.landed != page.serial:
             page.consult(account)
         if not amount:
             continue
@@ -158,8 +158,8 @@ def sweep(memory: Memory, page: Page, command: Sweep) -> Exchange:
         free = lot.remaining - lot.held
         lot.remaining = lot.held
         takings.append([lot.sequence, -free, 0])
-        if lot.page is not page:
-            lot.page = page
+        if lot.landed != page.serial:
+            lot.landed = page.serial
             page.lots[lot] = account
     total = -sum(amount for _, amount, _ in takings)
     exchange_hex = command.exchange_id[4:]

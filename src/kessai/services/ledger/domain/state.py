@@ -45,7 +45,7 @@ def flush_instant(flush_id: int) -> datetime:
 class Lot:
     """One credit: `remaining` is not consumed yet, of which `held` is promised to held exchanges."""
 
-    __slots__ = ("amount", "expires", "held", "page", "rate", "remaining", "sequence")
+    __slots__ = ("amount", "expires", "held", "landed", "rate", "remaining", "sequence")
 
     def __init__(self, sequence: int, amount: int, remaining: int, held: int, expires: int, rate: str | None) -> None:
         self.sequence = sequence
@@ -55,8 +55,8 @@ class Lot:
         self.expires = expires
         """Microseconds, or NEVER."""
         self.rate = rate
-        self.page: object | None = None
-        """The flush that last touched it."""
+        self.landed = 0
+        """Serial of the page that last touched it."""
 
     def __lt__(self, other: Lot) -> bool:
         """Whether it is consumed before another: soonest expiry first, then the older one."""
@@ -70,7 +70,7 @@ class AccountState:
 
     __slots__ = (
         "account_id", "balance", "closed", "complete", "freeze", "held", "hex", "landed", "lots", "metadata",
-        "opened", "overdraft", "owner", "page", "side", "type", "used", "version", "was",
+        "opened", "overdraft", "owner", "side", "type", "used", "version", "was",
     )  # fmt: skip
 
     def __init__(
@@ -105,11 +105,10 @@ class AccountState:
         self.complete = True
         self.side: dict[int, Lot] = {}
         """Lots beyond the window, or exhausted ones, that a held or reversed exchange names."""
-        self.page: object | None = None
         self.was = version
         """Version in the database before the current page touched it."""
         self.landed = 0
-        """Number of the last page that touched it; see the cache."""
+        """Serial of the page that last touched it. A number, for a reference would keep the whole page in memory."""
         self.used = True
 
     def lot(self, sequence: int) -> Lot:

@@ -23,16 +23,16 @@ class _Before:
         self.values = {name: getattr(account, name) for name in AccountState.__slots__}
         self.window = list(account.lots)
         self.side = dict(account.side)
-        self.lots: list[tuple[Lot, int, int, object | None]] = [
-            (lot, lot.remaining, lot.held, lot.page) for lot in (*account.lots, *account.side.values())
+        self.lots: list[tuple[Lot, int, int, int]] = [
+            (lot, lot.remaining, lot.held, lot.landed) for lot in (*account.lots, *account.side.values())
         ]
 
     def put_back(self) -> None:
         for name, value in self.values.items():
             setattr(self.account, name, value)
         self.account.lots, self.account.side = self.window, self.side
-        for lot, remaining, held, page in self.lots:
-            lot.remaining, lot.held, lot.page = remaining, held, page
+        for lot, remaining, held, landed in self.lots:
+            lot.remaining, lot.held, lot.landed = remaining, held, landed
 
 
 class Undo:
@@ -66,7 +66,7 @@ class Undo:
             if before is not None:
                 before.put_back()
         for account in looked_at:
-            if account.account_id in self._accounts and account.page is not self._page:
+            if account.account_id in self._accounts and account.landed != self._page.serial:
                 self._page.consult(account)
 
     def _shrink(self, name: str, size: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kessai.foundation.clock import Clock
@@ -14,6 +15,7 @@ from kessai.services.ledger.api import account_id_of
 from kessai.services.ledger.domain.book import Book
 from kessai.services.ledger.domain.commands import (
     Capture,
+    Chain,
     Close,
     Command,
     Create,
@@ -38,6 +40,8 @@ EXCHANGES_MAX = 20_000
 SIDE_LOTS_MAX = 64
 LOCK_FROM_ATTEMPT = 3
 LOTS_GROWTH = 8
+SLICE = 200
+"""Commands decided at a stretch."""
 
 
 @dataclass(slots=True)
@@ -95,7 +99,11 @@ class Recorder:
         flush_id = self.writer.next_id(self._floor)
         page = Page(self._serial, flush_id, flush_id >> SLOT_BITS)
         try:
-            self.book.decide(page, commands)
+            for part in _slices(commands):
+                self.book.decide(page, part)
+                # Let the flush in flight go on meanwhile: its rows may still be on their way to the database.
+                await asyncio.sleep(0)
+            self.book.finish(page)
         except NeedLots as need:
             self.book.forget(page)
             self.book.accounts.pop(need.account_id, None)
@@ -289,6 +297,25 @@ class Recorder:
         if len(exchanges) > EXCHANGES_MAX and self._landed == self._serial:
             for exchange_id in list(exchanges)[: len(exchanges) - EXCHANGES_MAX]:
                 del exchanges[exchange_id]
+
+
+def _slices(commands: list[Command]) -> Iterator[list[Command]]:
+    """Commands in parts that do not hold up the event loop for long; linked exchanges stay together."""
+    start = 0
+    while start < len(commands):
+        end = start + SLICE
+        while (
+            end < len(commands)
+            and _chain(commands[end]) is not None
+            and _chain(commands[end]) is _chain(commands[end - 1])
+        ):
+            end += 1
+        yield commands[start:end]
+        start = end
+
+
+def _chain(command: Command) -> Chain | None:
+    return command.chain if type(command) is Create else None
 
 
 def _second_chance(accounts: dict[str, AccountState], landed: int) -> None:

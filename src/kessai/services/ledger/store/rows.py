@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 
 import msgspec
 
@@ -19,6 +20,7 @@ from kessai.services.ledger.domain.state import NEVER, AccountState, flush_insta
 Columns = list[Sequence[object]]
 
 encode = msgspec.json.Encoder().encode
+by_account = itemgetter(0)
 
 
 @dataclass(slots=True)
@@ -43,6 +45,11 @@ def columns(rows: Iterable[Sequence[object]], width: int) -> Columns:
     return turned or [()] * width
 
 
+def ordered(rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Rows by account: neighbours in an index are then touched together, and locks are taken in one order."""
+    return sorted(rows, key=by_account)
+
+
 def page_digest(records: Iterable[bytes], digests: Iterable[bytes]) -> bytes:
     """SHA-256 over a page's effects in their order, then over the content digests of the exchanges among them."""
     return hashlib.sha256(b"\n".join(records) + b"\x00" + b"".join(digests)).digest()
@@ -58,12 +65,14 @@ def rows_of(page: Page) -> Rows:
         digest=page_digest(page.records, [row[3] for row in page.exchanges]),
         expected=1 + len(changed) + len(page.consulted) + len(page.lots),
         flush=[
-            *columns([_changed(account) for account in changed], 8),
+            *columns(ordered([_changed(account) for account in changed]), 8),
             *_consulted(page),
-            *columns(page.logs, 8),
-            *columns([(owner.hex, lot.sequence, lot.remaining, lot.held) for lot, owner in page.lots.items()], 4),
-            *columns(_new_lots(page), 7),
-            *columns(page.lot_logs, 5),
+            *columns(ordered(page.logs), 8),
+            *columns(
+                ordered([(owner.hex, lot.sequence, lot.remaining, lot.held) for lot, owner in page.lots.items()]), 4
+            ),
+            *columns(ordered(list(_new_lots(page))), 7),
+            *columns(ordered(page.lot_logs), 5),
             *columns(page.exchanges, 6),
             *columns(page.hot_logs, 5),
             *columns(_outbox(page), 5),

@@ -3,12 +3,13 @@
 import sys
 
 from kessai.apps.cli import main
-from kessai.sdk.workflow.engine import Engine
+from kessai.sdk.workflow import engine
 
 LEASE_S = 1.0
 
 if __name__ == "__main__":
-    defaults = Engine.__init__.__kwdefaults__
+    defaults = engine.Engine.__init__.__kwdefaults__  # pyright: ignore[reportUnknownMemberType]
+    assert defaults is not None
     assert "lease_s" in defaults
     defaults["lease_s"] = LEASE_S
     sys.exit(main())

@@ -26,7 +26,8 @@ async def test_database_killed_under_load_loses_and_doubles_nothing(
     for _ in range(DATABASE_KILLS):
         await asyncio.sleep(dice.uniform(0.2, 0.8))
         os.kill(_postmaster(throwaway_folder), signal.SIGKILL)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.5)
+        await platform.wait_until_ready()
     await traffic.finish()
     assert platform.running
     await traffic.require_nothing_lost_or_doubled()

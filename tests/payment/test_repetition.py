@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 
@@ -102,6 +103,101 @@ async def test_a_repeated_refund_is_made_once(world: World) -> None:
     assert answers[0] == answers[1]
     assert len((await world.payments.list_refunds(ListRefunds(payment_id=payment.payment_id))).refunds) == 1
     assert await world.balance(customer) == (600, 600)
+
+
+async def workflows_of(world: World) -> list[tuple[str, bool]]:
+    """Every workflow there is, open or done."""
+    rows = await world.database.fetch(
+        role_of("payment"),
+        "SELECT workflow_id, true AS done FROM payment.workflow_done"
+        " UNION ALL SELECT workflow_id, false FROM payment.workflow_open ORDER BY 1",
+    )
+    return [(row["workflow_id"], row["done"]) for row in rows]
+
+
+Verb = Callable[[World, str, int], Awaitable[PaymentRecord | Refund]]
+
+
+async def capturing(world: World, charge_id: str, amount: int) -> PaymentRecord:
+    """Capture one part of several."""
+    return await world.payments.capture_charge(
+        CaptureCharge(charge_id=charge_id, amount_minor=amount, final=amount == 60)
+    )
+
+
+async def canceling(world: World, charge_id: str, _: int) -> PaymentRecord:
+    """Release what is held."""
+    return await world.payments.cancel_charge(CancelCharge(charge_id=charge_id))
+
+
+async def refunding(world: World, charge_id: str, amount: int) -> Refund:
+    """Give a part back."""
+    return await world.payments.refund_charge(RefundCharge(charge_id=charge_id, amount_minor=amount))
+
+
+@pytest.mark.parametrize(
+    ("verb", "amounts"),
+    [(capturing, (40, 60)), (canceling, (100,)), (refunding, (40, 60))],
+    ids=["capture", "cancel", "refund"],
+)
+async def test_once_nothing_is_left_to_act_on_a_repetition_is_looked_up_and_starts_nothing(
+    world: World, verb: Verb, amounts: tuple[int, ...]
+) -> None:
+    customer = await world.customer(funds=200)
+    charge_id = (await world.charge(customer, 100, capture=verb is refunding)).payment_id
+    other_id = (await world.charge(customer, 100, capture=verb is refunding)).payment_id
+    answers: list[PaymentRecord | Refund] = []
+    for amount in amounts:
+        with key(f"part of {amount}"):
+            answers.append(await verb(world, charge_id, amount))
+    with key("of the other"):
+        await verb(world, other_id, amounts[-1])
+    calls, known, balance = world.line.calls, await workflows_of(world), await world.balance(customer)
+
+    for amount, answer in zip(amounts, answers, strict=True):
+        with key(f"part of {amount}") as call:
+            assert await verb(world, charge_id, amount) == answer
+            assert call.replayed
+    with key("of the other"), pytest.raises(KeyReused):
+        await verb(world, charge_id, amounts[-1])
+    if verb is not canceling:
+        with key(f"part of {amounts[0]}"), pytest.raises(KeyReused):
+            await verb(world, charge_id, 41)
+    assert world.line.calls == calls
+    assert await workflows_of(world) == known
+    assert await world.balance(customer) == balance
+
+
+async def test_a_repeated_authorization_gets_its_answer_after_its_time_is_over(world: World) -> None:
+    customer = await world.customer(funds=200)
+    until = world.clock.now() + timedelta(days=1)
+    with key("charge"):
+        first = await world.charge(customer, 100, expires_at=until)
+    world.pass_days(2)
+    with key("charge") as call:
+        assert await world.charge(customer, 100, expires_at=until) == first
+        assert call.replayed
+    with key("charge"), pytest.raises(KeyReused):
+        await world.charge(customer, 101, expires_at=until)
+    with key("another"), pytest.raises(PaymentError, match="expires_in_past"):
+        await world.charge(customer, 100, expires_at=until)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_repeated_action_whose_outcome_is_not_known_yet_is_in_progress(world: World) -> None:
+    customer = await world.customer(funds=100)
+    charge = await world.charge(customer, 100, capture=True)
+    request = RefundCharge(charge_id=charge.payment_id)
+    world.line.cut_after = 1_000_000
+    with key("refund"):
+        refund = await world.payments.refund_charge(request)
+    with key("refund"), pytest.raises(RequestInProgress):
+        await world.payments.refund_charge(request)
+    with key("refund"), pytest.raises(KeyReused):
+        await world.payments.refund_charge(RefundCharge(charge_id=charge.payment_id, amount_minor=1))
+    world.line.cut_after = 0
+    assert (await resolved(world, refund.refund_id)).state is RefundState.SUCCEEDED
+    assert await world.balance(customer) == (100, 100)
 
 
 async def test_a_refusal_is_replayed_even_when_it_would_no_longer_be_made(world: World) -> None:

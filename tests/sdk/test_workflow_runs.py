@@ -127,6 +127,28 @@ async def test_a_caller_that_goes_away_does_not_stop_the_work(engines: Engines) 
     assert (await handle.result()).state == "PAID"
 
 
+async def test_a_look_up_compares_the_content_and_starts_nothing(engines: Engines) -> None:
+    engine, other = await engines.open(), Order(order_id="o2")
+    assert await engine.attach(buy, "w1", content=ORDER) is None
+    engines.world.gate = asyncio.Event()
+    started = await engine.start(buy, ORDER, workflow_id="w1", writes=[NEW])
+    await engines.world.entered.wait()
+    with pytest.raises(RequestInProgress):
+        await engine.attach(buy, "w1", content=ORDER, conflict="refuse")
+    with pytest.raises(KeyReused):
+        await engine.attach(buy, "w1", content=other)
+    engines.world.gate.set()
+    receipt = await started.result()
+
+    handle = await (await engines.open()).attach(buy, "w1", content=ORDER, conflict="refuse")
+    assert handle is not None
+    assert handle.replayed
+    assert await handle.result() == receipt
+    with pytest.raises(KeyReused):
+        await engine.attach(buy, "w1", content=other, conflict="refuse")
+    assert engines.world.attempts == {"w1:1": 1}
+
+
 async def test_a_guarded_row_that_does_not_match_starts_nothing_and_harms_no_neighbour(engines: Engines) -> None:
     engine = await engines.open()
     await engines.database.fetch(None, "INSERT INTO shop.purchase VALUES ('o3', 'NEW', 1)")

@@ -29,7 +29,7 @@ PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": T
 """These commands read their own arguments."""
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings as TOML.")]
-Data = Annotated[str | None, typer.Option(help="Folder of the embedded PostgreSQL [.kessai].")]
+Data = Annotated[str | None, typer.Option(help="Folder of the embedded PostgreSQL.", show_default=".kessai")]
 DatabaseUrl = Annotated[str | None, typer.Option(help="A PostgreSQL of yours instead of the embedded one.")]
 
 
@@ -48,17 +48,17 @@ def up(
     *,
     data: Data = None,
     database_url: DatabaseUrl = None,
-    host: Annotated[str | None, typer.Option(help="Where to listen [127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(help="REST; 0 takes a free one [8080].")] = None,
-    grpc_port: Annotated[int | None, typer.Option(help="gRPC; 0 takes a free one [9090].")] = None,
-    workers: Annotated[int | None, typer.Option(help="Serving processes [1].")] = None,
+    host: Annotated[str | None, typer.Option(help="Where to listen.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="REST; 0 takes a free one.", show_default="8080")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC; 0 takes a free one.", show_default="9090")] = None,
+    workers: Annotated[int | None, typer.Option(help="Serving processes.", show_default="1")] = None,
     sandbox: Annotated[
-        bool | None, typer.Option(help="Whether the clock can be moved [on the embedded database only].")
+        bool | None, typer.Option(help="Whether the clock can be moved.", show_default="on the embedded database only")
     ] = None,
     account_types: Annotated[str | None, typer.Option(help="Account types as TOML, in place of the built-in.")] = None,
     payment_kinds: Annotated[str | None, typer.Option(help="Payment kinds as TOML, in place of the built-in.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
-    log_format: Annotated[str | None, typer.Option(help="json or text [json].")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
+    log_format: Annotated[str | None, typer.Option(help="json or text.", show_default="json")] = None,
     config: ConfigFile = None,
 ) -> None:
     """Start the platform on this machine; Ctrl-C stops it."""
@@ -128,7 +128,9 @@ def job_list() -> None:
 def key_create(
     *,
     name: Annotated[str, typer.Option(help="Who holds it, what for.")] = "operator",
-    scope: Annotated[list[str] | None, typer.Option(help="What it may do; again for more [everything].")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="What it may do; again for more.", show_default="everything")
+    ] = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
     config: ConfigFile = None,

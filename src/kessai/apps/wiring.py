@@ -127,6 +127,7 @@ class Platform:
             authenticate=self.identity.authenticate,
             observe=self.metrics.observer("rest"),
             extra_routes=health.routes(self),
+            timeout_ms=self.settings.request_timeout_ms,
         )
 
     def grpc(self, *, host: str, port: int, reuse_port: bool = False) -> tuple[Any, int]:
@@ -138,6 +139,7 @@ class Platform:
             port=port,
             observe=self.metrics.observer("grpc"),
             reuse_port=reuse_port,
+            timeout_ms=self.settings.request_timeout_ms,
         )
 
     async def _due_jobs(self) -> list[JobDone]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -117,7 +118,7 @@ def report_of(
     rss_mb: float,
     peer: str,
     finding: str | None,
-    sizes: dict[str, int | float | str],
+    sizes: Mapping[str, int | float | str],
     extra: dict[str, float] | None = None,
 ) -> Report:
     """The report of a run's rounds."""
@@ -137,7 +138,7 @@ def report_of(
         seconds=round(sum(tally.elapsed_s for tally in rounds.ours), 2),
         acknowledged=total.acknowledged,
         refused=total.refused,
-        sizes=sizes,
+        sizes=dict(sizes),
         extra={key: round(value, 3) for key, value in (extra or {}).items()},
         finding=finding,
     )

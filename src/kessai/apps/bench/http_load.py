@@ -117,10 +117,13 @@ async def _work(target: Target, pipe: Pipe) -> None:
 class _Load:
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._place = urlsplit(target.url)
+        place = urlsplit(target.url)
+        assert place.hostname is not None
+        assert place.port is not None
+        self._host, self._port = place.hostname, place.port
         self._wires: list[Wire] = []
         fixed = (
-            f"Host: {self._place.netloc}\r\nAuthorization: Bearer {target.api_key}\r\n"
+            f"Host: {place.netloc}\r\nAuthorization: Bearer {target.api_key}\r\n"
             "Content-Type: application/json\r\nIdempotency-Key: "
         )
         self._create = f"POST /v1/charges HTTP/1.1\r\n{fixed}"
@@ -129,7 +132,7 @@ class _Load:
     async def connect(self) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(self._target.connections):
-            _, wire = await loop.create_connection(Wire, self._place.hostname, self._place.port)
+            _, wire = await loop.create_connection(Wire, self._host, self._port)
             self._wires.append(wire)
 
     def close(self) -> None:

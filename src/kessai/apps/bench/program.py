@@ -99,6 +99,11 @@ class PlatformProcess:
             stderr=self._output,
             start_new_session=True,
         )
+        await self.wait_until_ready()
+
+    async def wait_until_ready(self) -> None:
+        """Until it answers that it can serve; OperatorError when it has ended instead."""
+        assert self._process is not None
         async with asyncio.timeout(READY_TIMEOUT_S):
             while not await asyncio.to_thread(self._ready):
                 if not self.running:

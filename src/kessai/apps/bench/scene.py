@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +74,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(database_url: str | None) -> AsyncIterator[Scene]:
+async def open_scene(database_url: str | None) -> AsyncGenerator[Scene]:
     """A durable server of our own in a temporary folder, or the given one; nothing of it is left afterwards."""
     folder = _folder()
     server = EmbeddedPostgres(folder / "data", durable=True)

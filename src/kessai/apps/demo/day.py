@@ -19,7 +19,10 @@ from rich.table import Table
 from kessai.apps.demo.client import Answer, Client
 
 HANAKO, TARO, SHOP, CAMPAIGN = "customer:hanako", "customer:taro", "merchant:kissaten", "internal:campaign"
-NAMES = {HANAKO: "花子 Hanako", TARO: "太郎 Taro", SHOP: "喫茶店 Kissaten"}
+NAMES = {HANAKO: "Hanako", TARO: "Taro", SHOP: "Kissaten"}
+NAMES_JA = {HANAKO: "花子", TARO: "太郎", SHOP: "喫茶店"}
+WIDTH = 118
+"""Of the tables, where no terminal says how wide it is."""
 STATES_JA = {
     "AUTHORIZED": "仮売上", "PARTIALLY_CAPTURED": "一部売上", "CAPTURED": "売上確定", "CANCELED": "取消",
     "EXPIRED": "失効", "REFUSED": "拒否", "SUCCEEDED": "完了",
@@ -32,17 +35,19 @@ class Day:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.table = Table(title="A business day over HTTP · HTTP で演じる営業日", title_justify="left")
-        for heading, justify in (("#", "right"), ("what · 出来事", "left"), ("amount · 金額", "right")):
-            self.table.add_column(heading, justify=justify)  # pyright: ignore[reportArgumentType]
-        self.table.add_column("answer · 結果")
+        self.table.add_column("#", justify="right")
+        self.table.add_column("what", overflow="fold")
+        self.table.add_column("出来事", overflow="fold")
+        self.table.add_column("amount 金額", justify="right")
+        self.table.add_column("answer 結果", overflow="fold")
         self.told: dict[tuple[str, str], int] = {}
         """Our own account: owner and account type to balance, from answers alone."""
 
     def tell(self, what: str, amount_minor: int | None, answer: str) -> None:
-        """One more line of the day."""
-        self.table.add_row(
-            str(self.table.row_count + 1), what, "" if amount_minor is None else f"¥{amount_minor:,}", answer
-        )
+        """One more line of the day; `what` is in English and, after a dot, in Japanese."""
+        english, _, japanese = what.partition(" · ")
+        amount = "" if amount_minor is None else f"¥{amount_minor:,}"
+        self.table.add_row(str(self.table.row_count + 1), english, japanese, amount, answer)
 
     def note(self, owner: str, account_type: str, amount_minor: int) -> None:
         """Enter what an answer said into our own account."""
@@ -58,7 +63,7 @@ class Day:
         self.top_up(HANAKO, "bank_deposit", 20_000, "銀行口座")
         self.top_up(TARO, "convenience_store", 5_000, "コンビニ")
         self.grant(HANAKO, 300, "points for a first top-up · 無償ポイント付与", days=90)
-        self.grant(TARO, 120, "points that expire in three days · 期限三日", days=3)
+        self.grant(TARO, 120, "points for three days · 期限三日", days=3)
 
     def noon(self) -> None:
         """Sales: at once, held, captured in part, canceled, given back."""
@@ -86,7 +91,7 @@ class Day:
         _expect(state == "EXPIRED", f"the hold should have expired, it is {state}")
         now = self.advance(timedelta(days=3))
         left = self.balance(TARO, "free_points")
-        self.tell("three days later Taro's points have expired · ポイント失効", 120, f"{left} left · 残 {left} ({now})")
+        self.tell("three days later: points expired · ポイント失効", 120, f"{left} left · 残 {left} ({now})")
         self.note(TARO, "free_points", -120)
 
     # -- its steps -----------------------------------------------------------------------------------------------
@@ -94,7 +99,7 @@ class Day:
     def top_up(self, customer: str, source: str, amount: int, source_ja: str) -> None:
         done = self.client.post("/v1/top-ups", {"customer_id": customer, "source": source, "amount_minor": amount})
         self.note(customer, "funds", done["captured_minor"])
-        self.tell(f"{NAMES[customer]} tops up · 入金 ({source_ja})", amount, _state(done["state"]))
+        self.tell(f"{NAMES[customer]} tops up · 入金 ({source_ja})", amount, _done(done))
 
     def grant(self, customer: str, amount: int, what: str, *, days: int) -> None:
         until = (self.now() + timedelta(days=days)).isoformat()
@@ -150,14 +155,18 @@ class Day:
         self.note(HANAKO, "free_points", points)
         self.note(HANAKO, "funds", amount - points)
         self.note(SHOP, "unsettled_sales", -amount)
-        self.tell("  part of lunch is given back · 一部返金", amount, f"{_state(done['state'])}, {points} as points")
+        self.tell(
+            "  part of it is given back · 一部返金",
+            amount,
+            f"{_state(done['state'])}: {points:,} free_points + {amount - points:,} funds",
+        )
 
     def client_transfer(self, amount: int) -> None:
         body = {"customer_id": HANAKO, "recipient_id": TARO, "amount_minor": amount}
         done = self.client.post("/v1/transfers", body)
         self.note(HANAKO, "funds", -amount)
         self.note(TARO, "funds", amount)
-        self.tell(f"{NAMES[HANAKO]} sends to {NAMES[TARO]} · 個人間送金", amount, _state(done["state"]))
+        self.tell(f"{NAMES[HANAKO]} sends to {NAMES[TARO]} · 個人間送金", amount, _done(done))
 
     def refusal(self) -> None:
         body = {"customer_id": TARO, "merchant_id": SHOP, "amount_minor": 99_999, "sources": [{"source": "funds"}]}
@@ -219,7 +228,13 @@ class Day:
         for (owner, account_type), told in sorted(self.told.items()):
             held = self.balance(owner, account_type)
             same &= held == told
-            table.add_row(NAMES[owner], account_type, f"{told:,}", f"{held:,}", "✓" if held == told else "✗")
+            table.add_row(
+                f"{NAMES[owner]} {NAMES_JA[owner]}",
+                account_type,
+                f"{told:,}",
+                f"{held:,}",
+                "✓" if held == told else "✗",
+            )
         console.print(table)
         return same
 
@@ -249,7 +264,7 @@ class Day:
 
 def main() -> int:
     """Play the day; 0 when our account and the ledger's agree and everything adds up to zero."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     day = Day(Client(sys.argv[1], os.environ["KESSAI_API_KEY"]))
     day.morning()
     day.noon()
@@ -267,6 +282,11 @@ def _leg(owner: str, account_type: str, amount: int) -> dict[str, Any]:
 
 def _state(state: str) -> str:
     return f"{state} {STATES_JA.get(state, '')}".strip()
+
+
+def _done(payment: dict[str, Any]) -> str:
+    """Of a payment that is done at once."""
+    return f"{payment['state']} 完了" if payment["state"] == "CAPTURED" else _state(payment["state"])
 
 
 def _problem(answer: Answer) -> str:

@@ -222,14 +222,30 @@ class Engine(Generic[D]):
                 return Handle(self, definition, workflow_id, run=self._runs.get(workflow_id), found=found)
         raise RequestInProgress
 
-    async def attach(self, definition: Definition[D, A, R], workflow_id: str) -> Handle[R] | None:
-        """A handle to an open or finished workflow, None when there is none of that id."""
+    async def attach(
+        self,
+        definition: Definition[D, A, R],
+        workflow_id: str,
+        *,
+        content: Any = None,
+        conflict: Literal["attach", "refuse"] = "attach",
+    ) -> Handle[R] | None:
+        """A handle to an open or finished workflow, None when there is none of that id. Starts nothing.
+
+        With `content` it is compared as `start` does: KeyReused for other content; RequestInProgress when it is open
+        and `conflict="refuse"`.
+        """
+        digest = None if content is None else content_digest(definition.digest_prefix, _encoded(content))
         run = self._runs.get(workflow_id)
         if run is not None and await run.started.get():
+            if digest is not None:
+                _check(run.digest, digest, conflict)
             return Handle(self, definition, workflow_id, run=run)
         found = await self._store.find(workflow_id)
         if found is None:
             return None
+        if digest is not None:
+            _check(found.digest, digest, "attach" if found.finished else conflict)
         return Handle(self, definition, workflow_id, run=self._runs.get(workflow_id), found=found)
 
     def run_of(self, workflow_id: str) -> Workflow[D] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import asyncpg
 import msgspec
@@ -31,7 +31,8 @@ SCHEMA = SchemaSpec(
 )
 ROLE = role_of("payment")
 NEWEST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-OLDEST = "00000000-0000-0000-0000-000000000000"
+FIRST_DUE = (datetime(1970, 1, 1, tzinfo=UTC), "00000000-0000-0000-0000-000000000000")
+"""Before whatever is past its time."""
 
 _SQL = load_queries("kessai.services.payment")
 _encode = msgspec.json.Encoder().encode

@@ -5,7 +5,6 @@ from __future__ import annotations
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Connection, Database
 from kessai.foundation.events import Event, Subscription
-from kessai.services.payment.jobs import expire_authorizations
 from kessai.services.payment.service import PaymentService
 from kessai.services.payment.store import SCHEMA
 
@@ -20,7 +19,7 @@ def lapsed_holds(database: Database, clock: Clock, payments: PaymentService) -> 
 
     async def handle(_: Connection, events: list[Event]) -> None:
         if events:
-            await expire_authorizations(payments)
+            await payments.expire_due()
 
     return Subscription(
         database,

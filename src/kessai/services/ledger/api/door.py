@@ -47,7 +47,7 @@ _LEG_ERRORS = (
     "malformed_id", "leg_account_ambiguous", "unknown_account_type", "account_not_found", "wrong_asset",
     "account_closed", "account_frozen", "unbalanced", "rate_required", "rate_mismatch", "condition_failed",
     "insufficient_funds", "spending_cap_exceeded", "retention_cap_exceeded", "balance_overflow",
-    "expiry_not_allowed", "asset_not_exchangeable",
+    "expiry_not_allowed", "expires_in_past", "expires_too_far", "invalid_amount", "asset_not_exchangeable",
 )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ class Ledger(Protocol):
         ...
 
     @verb("POST /v1/ledger/exchanges", scope="ledger:write", moves_value=True, status=201,
-          errors=("exchange_id_reused", "reference_reused", *_LEG_ERRORS, "expires_in_past"))  # fmt: skip
+          errors=("exchange_id_reused", "reference_reused", *_LEG_ERRORS))  # fmt: skip
     async def create_exchange(self, request: CreateExchange, /) -> Exchange:
         """Move value, at once or provisionally."""
         ...
@@ -107,7 +107,8 @@ class Ledger(Protocol):
 
     @verb("POST /v1/ledger/exchanges/{exchange_id}/capture", scope="ledger:write", moves_value=True,
           errors=("exchange_not_found", "action_id_reused", "exchange_not_authorized", "hold_expired",
-                  "unknown_leg", "capture_above_authorized", "unbalanced"))  # fmt: skip
+                  "invalid_amount", "unknown_leg", "capture_above_authorized", "unbalanced", "rate_mismatch",
+                  "account_closed", "balance_overflow"))  # fmt: skip
     async def capture_exchange(self, request: CaptureExchange, /) -> Exchange:
         """Capture a held exchange, whole or in part."""
         ...
@@ -120,7 +121,8 @@ class Ledger(Protocol):
 
     @verb("POST /v1/ledger/exchanges/{exchange_id}/reverse", scope="ledger:write", moves_value=True, status=201,
           errors=("exchange_not_found", "exchange_id_reused", "reference_reused", "exchange_not_captured",
-                  "unknown_leg", "reversal_above_captured", "unbalanced", "account_closed",
+                  "invalid_amount", "unknown_leg", "reversal_above_captured", "unbalanced", "rate_mismatch",
+                  "account_closed", "balance_overflow",
                   "insufficient_funds"))  # fmt: skip
     async def reverse_exchange(self, request: ReverseExchange, /) -> Exchange:
         """Undo captured value, whole or in part."""

@@ -15,12 +15,20 @@ _Posting = tuple[
     int, str, str, int, int, int | None, int | None, int, list[list[int]], int | None, str | None, int | None
 ]
 
+_Leg = tuple[str, str, int, int | None]
+
 decode_record = msgspec.json.Decoder(ExchangeRecorded).decode
 
 
-def legs_of_postings(postings: list[Posting]) -> list[ExchangeLeg]:
-    """The legs of an exchange that was captured at once."""
-    return [_leg_of_posting(posting) for posting in postings]
+def legs_of_postings(postings: list[Posting], legs: list[list[object]] | None = None) -> list[ExchangeLeg]:
+    """The legs of an exchange that was captured at once; `legs` tells of all when some moved nothing."""
+    if not legs:
+        return [_leg_of_posting(posting) for posting in postings]
+    told = {posting[0]: posting for posting in postings}
+    return [
+        _leg_of_posting(told[number]) if number in told else _held_leg(number, cast("_Leg", leg), None)
+        for number, leg in enumerate(legs)
+    ]
 
 
 def _leg_of_posting(posting: Posting) -> ExchangeLeg:
@@ -47,7 +55,7 @@ def lot_takings(account_id: str, takings: list[list[int]]) -> list[LotTaking]:
 def answer_of_record(record: bytes, flush_id: int) -> Exchange:
     """The answer that was given when this record was written."""
     told = decode_record(record)
-    legs = legs_of_postings(told.postings) if told.state is ExchangeState.CAPTURED else _held_legs(told)
+    legs = legs_of_postings(told.postings, told.legs) if told.state is ExchangeState.CAPTURED else _held_legs(told)
     return Exchange(
         exchange_id=told.exchange_id,
         kind=told.kind,
@@ -65,27 +73,35 @@ def answer_of_record(record: bytes, flush_id: int) -> Exchange:
 
 def _held_legs(told: ExchangeRecorded) -> list[ExchangeLeg]:
     balances = {posting[0]: posting[5] for posting in told.postings}
-    legs = cast("list[tuple[str, str, int, int | None]]", told.legs)
-    return [
-        ExchangeLeg(
-            leg=number,
-            account_id=account_id,
-            asset=asset,
-            amount_minor=amount,
-            captured_minor=0,
-            reversed_minor=0,
-            balance_after_minor=cast("int | None", balances.get(number)),
-            realised_gain_minor=None,
-            lots=[],
-        )
-        for number, (account_id, asset, amount, _) in enumerate(legs)
-    ]
+    legs = cast("list[_Leg]", told.legs)
+    return [_held_leg(number, leg, cast("int | None", balances.get(number))) for number, leg in enumerate(legs)]
+
+
+def _held_leg(number: int, leg: _Leg, balance: int | None) -> ExchangeLeg:
+    account_id, asset, amount, _ = leg
+    return ExchangeLeg(
+        leg=number,
+        account_id=account_id,
+        asset=asset,
+        amount_minor=amount,
+        captured_minor=0,
+        reversed_minor=0,
+        balance_after_minor=balance,
+        realised_gain_minor=None,
+        lots=[],
+    )
 
 
 def progress_of_record(record: bytes, digest: bytes, flush_id: int) -> Progress:
     """Progress of an exchange right after its birth, for one that has no row of its own yet."""
     told = decode_record(record)
+    postings = {posting[0]: posting for posting in told.postings}
     legs = [_captured_leg(posting) for posting in told.postings]
+    if told.legs:
+        legs = [
+            _captured_leg(postings[number]) if number in postings else LegProgress(*cast("_Leg", leg), 0, 0, [], [])
+            for number, leg in enumerate(told.legs)
+        ]
     expires = told.expires
     return Progress(
         told.exchange_id, told.kind, told.reference, told.state, 0, flush_id, expires, told.reverses, told.rate,

@@ -30,6 +30,8 @@ from kessai.services.ledger.domain.types import AccountType, AccountTypes
 HOLD_LIFETIME_US = 7 * 86_400_000_000
 """How long an uncaptured exchange is held when its caller does not say."""
 DAY_US = 86_400_000_000
+EXPIRY_US_MAX = 36_525 * DAY_US
+"""A century: what lies beyond is a mistake, and databases have their own idea of the end of time."""
 
 encode = msgspec.json.Encoder().encode
 
@@ -137,8 +139,15 @@ def _check_accounts(page: Page, entries: list[Entry]) -> None:
         if leg.expires_at is not None:
             if not account.type.expires:
                 raise Invalid("expiry_not_allowed", f"Lots of {account.type.code} do not expire.", leg=number)
-            if micros(leg.expires_at) <= page.now:
-                raise Invalid("expires_in_past", "A lot must expire in the future.", leg=number)
+            check_expiry(page, micros(leg.expires_at))
+
+
+def check_expiry(page: Page, expires: int) -> None:
+    """An expiry lies in the future, and not further than a century ahead."""
+    if expires <= page.now:
+        raise Invalid("expires_in_past", "expires_at must lie in the future.", field="expires_at")
+    if expires > page.now + EXPIRY_US_MAX:
+        raise Invalid("expires_too_far", "expires_at lies more than a hundred years ahead.", field="expires_at")
 
 
 def _check_freeze(account: AccountState, amount: int, leg: Leg, number: int) -> None:
@@ -208,7 +217,7 @@ def _positions(memory: Memory, page: Page, command: Create, entries: list[Entry]
         raise Invalid("unbalanced", "An exchange is of at most two assets.")
     if request.rate is None:
         raise Invalid("rate_required", "An exchange of two assets needs a rate.")
-    _check_rate(sums, request.rate)
+    check_rate(sums, request.rate)
     pair = "/".join(sorted(sums))
     return [Entry(_position(memory, page, pair, asset), -amount, None) for asset, amount in sorted(sums.items())]
 
@@ -219,7 +228,10 @@ def _could_reach(request: CreateExchange) -> bool:
     return limits >= sum(leg.amount_minor for leg in request.targets if not leg.balancing)
 
 
-def _check_rate(sums: dict[str, int], rate: str) -> None:
+def check_rate(sums: dict[str, int], rate: str) -> None:
+    """What one asset gives for the other must agree with the rate within one minor unit of the price asset."""
+    if not Decimal(rate):
+        raise Invalid("rate_mismatch", "A rate is above zero.", field="rate")
     price = "JPY" if "JPY" in sums else max(sums)
     (base,) = set(sums) - {price}
     if (sums[base] > 0) == (sums[price] > 0):
@@ -297,6 +309,9 @@ def lot_expiry(page: Page, account: AccountState, leg: Leg | None) -> int | None
 def _post_captured(page: Page, command: Create, entries: list[Entry]) -> Exchange:
     request, exchange_hex = command.request, command.exchange_id[4:]
     postings: list[Posting] = []
+    legs: list[list[object]] = []
+    if not all(entry.amount for entry in entries):  # a balancing leg that moved nothing keeps its number
+        legs = [[entry.account.account_id, entry.account.type.asset, entry.amount, None] for entry in entries]
     for number, entry in enumerate(entries):
         amount, account = entry.amount, entry.account
         if amount < 0:
@@ -305,16 +320,14 @@ def _post_captured(page: Page, command: Create, entries: list[Entry]) -> Exchang
             expires = lot_expiry(page, account, entry.leg) if account.type.expires else None
             rate = request.rate if account.type.rate_tracked else None
             postings.append(credit(page, account, exchange_hex, number, amount, expires=expires, rate=rate))
-    return record_birth(
-        page, command, "created", ExchangeState.CAPTURED, postings, [], None, legs_of_postings(postings)
-    )
+    answers = legs_of_postings(postings, legs)
+    return record_birth(page, command, "created", ExchangeState.CAPTURED, postings, legs, None, answers)
 
 
 def _post_authorized(memory: Memory, page: Page, command: Create, entries: list[Entry]) -> Exchange:
     request, exchange_hex = command.request, command.exchange_id[4:]
     expires = page.now + HOLD_LIFETIME_US if request.expires_at is None else micros(request.expires_at)
-    if expires <= page.now:
-        raise Invalid("expires_in_past", "expires_at must lie in the future.", field="expires_at")
+    check_expiry(page, expires)
     postings: list[Posting] = []
     legs: list[LegProgress] = []
     for number, entry in enumerate(entries):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kessai.foundation.errors import Conflict, Invalid, NotFound, PaymentError, Refused
+from kessai.foundation.money import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX
 from kessai.services.ledger.api import Exchange, ExchangeRecorded, ExchangeState, LegAmount
 from kessai.services.ledger.domain.answers import answer_of_action, answer_of_progress
 from kessai.services.ledger.domain.commands import Capture, Release, Stored
-from kessai.services.ledger.domain.create import Memory, encode
+from kessai.services.ledger.domain.create import Memory, check_rate, encode
 from kessai.services.ledger.domain.page import Page, Posting
 from kessai.services.ledger.domain.posting import capture_hold, credit
 from kessai.services.ledger.domain.progress import Done, LegProgress, Progress
@@ -56,7 +57,8 @@ def capture(memory: Memory, page: Page, command: Capture) -> Exchange:
         abs(leg.amount) - leg.captured == amount for leg, amount in zip(progress.legs, amounts, strict=True)
     )
     accounts = _accounts(memory, progress)
-    _require_open(accounts, amounts)
+    hold_to_rate(progress, accounts, [leg.captured + each for leg, each in zip(progress.legs, amounts, strict=True)])
+    _require_open(progress, accounts, amounts)
     was = progress.version
     postings = _move(page, progress, accounts, amounts, release=done_with)
     if done_with:
@@ -80,6 +82,8 @@ def chosen_amounts(
     above: PaymentError,
 ) -> list[int]:
     """Unsigned amounts a leg: all that is left, an amount over the legs in order, or the named ones, balanced."""
+    if not all(_is_amount(each) for each in (1 if amount is None else amount, *(leg.amount_minor for leg in named))):
+        raise Invalid("invalid_amount", f"An amount is a whole number from 1 to {AMOUNT_MINOR_MAX}.")
     lefts = [left(leg) for leg in progress.legs]
     if named:
         amounts = _named_amounts(progress, named, lefts, above)
@@ -93,6 +97,22 @@ def chosen_amounts(
     if any(sums.values()):
         raise Invalid("unbalanced", "The amounts of both sides must be equal for each asset.")
     return amounts
+
+
+def _is_amount(amount: int) -> bool:
+    return type(amount) is int and 0 < amount <= AMOUNT_MINOR_MAX
+
+
+def hold_to_rate(progress: Progress, accounts: list[AccountState], amounts: list[int]) -> None:
+    """Parts of an exchange of two assets, added up so far, must agree with its rate like the whole."""
+    if progress.rate is None:
+        return
+    sums: dict[str, int] = {}
+    for leg, account, amount in zip(progress.legs, accounts, amounts, strict=True):
+        if not account.type.position:
+            sums[leg.asset] = sums.get(leg.asset, 0) + (amount if leg.amount > 0 else -amount)
+    if len(sums) > 1 and any(sums.values()):
+        check_rate(sums, progress.rate)
 
 
 def _named_amounts(progress: Progress, named: list[LegAmount], lefts: list[int], above: PaymentError) -> list[int]:
@@ -125,10 +145,12 @@ def _accounts(memory: Memory, progress: Progress) -> list[AccountState]:
     return [memory.accounts[leg.account_id] for leg in progress.legs]
 
 
-def _require_open(accounts: list[AccountState], amounts: list[int]) -> None:
-    for number, (account, amount) in enumerate(zip(accounts, amounts, strict=True)):
+def _require_open(progress: Progress, accounts: list[AccountState], amounts: list[int]) -> None:
+    for number, (leg, account, amount) in enumerate(zip(progress.legs, accounts, amounts, strict=True)):
         if account.closed and amount:
             raise Refused("account_closed", "The account is closed.", leg=number)
+        if leg.amount > 0 and not account.type.log_only and account.balance + amount > BALANCE_MINOR_MAX:
+            raise Refused("balance_overflow", "The balance would pass what can be recorded.", leg=number)
 
 
 def _move(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from kessai.foundation.errors import Conflict, Refused
+from kessai.foundation.money import BALANCE_MINOR_MAX
 from kessai.services.ledger.api import Exchange, ExchangeRecorded, ExchangeState, account_id_of
 from kessai.services.ledger.domain.answers import answer_of_record, legs_of_postings
 from kessai.services.ledger.domain.commands import Reverse, Sweep
 from kessai.services.ledger.domain.create import Memory, encode, spendable
-from kessai.services.ledger.domain.lifecycle import carry_on, chosen_amounts, find
+from kessai.services.ledger.domain.lifecycle import carry_on, chosen_amounts, find, hold_to_rate
 from kessai.services.ledger.domain.page import Page, Posting
 from kessai.services.ledger.domain.posting import credit, debit, enter, restore
 from kessai.services.ledger.domain.progress import Progress
@@ -29,6 +30,7 @@ def reverse(memory: Memory, page: Page, command: Reverse) -> Exchange:
     if not any(amounts):
         raise above
     accounts = [memory.accounts[leg.account_id] for leg in original.legs]
+    hold_to_rate(original, accounts, [leg.reversed + each for leg, each in zip(original.legs, amounts, strict=True)])
     _check(page, original, accounts, amounts)
     postings = _give_back(page, original, accounts, amounts, command.exchange_id[4:])
     return _record(page, command, original, postings)
@@ -59,6 +61,8 @@ def _check(page: Page, original: Progress, accounts: list[AccountState], amounts
             continue
         if account.closed:
             raise Refused("account_closed", "The account is closed.", leg=number)
+        if leg.amount < 0 and not account.type.log_only and account.balance + amount > BALANCE_MINOR_MAX:
+            raise Refused("balance_overflow", "The balance would pass what can be recorded.", leg=number)
         if leg.amount > 0:
             pending[account] = pending.get(account, 0) + amount
             if spendable(page, account) < pending[account]:

@@ -139,8 +139,15 @@ class AccountState:
                 self.side[dropped.sequence] = dropped
 
     def drop_empty(self) -> None:
-        """Take exhausted lots out of the window."""
+        """Take exhausted lots out of the window; those that a later command of the page may refill stay at hand."""
+        for lot in self.lots:
+            if not lot.remaining:
+                self.side[lot.sequence] = lot
         self.lots = [lot for lot in self.lots if lot.remaining]
+
+    def forget_empty(self) -> None:
+        """After a page: let go of exhausted lots; one that is refilled some day is loaded again."""
+        self.side = {sequence: lot for sequence, lot in self.side.items() if lot.remaining}
 
     def expired_unposted(self, now: int) -> int:
         """What sits in expired lots of the window, free but no longer spendable."""

@@ -110,11 +110,18 @@ class Recorder:
             hex_id = need.account_id[4:]
             self._wishes[hex_id] = self._wishes.get(hex_id, WINDOW_MAX) * LOTS_GROWTH
             raise MustSettle from None
+        except BaseException:
+            self.book.forget(page)
+            raise
         if attempt == 0 and await self._may_be_repetitions(commands, page):
             self.book.forget(page)
             raise MustSettle
         self._newest = page
-        return Draft(page, rows_of(page))
+        rows = rows_of(page)
+        for account in page.accounts:
+            if account.side:
+                account.forget_empty()
+        return Draft(page, rows)
 
     async def _may_be_repetitions(self, commands: list[Command], page: Page) -> bool:
         """Is a refusal perhaps to be answered from store? A repetition gets its answer whatever has changed since.

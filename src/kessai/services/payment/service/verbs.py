@@ -14,7 +14,7 @@ from kessai.foundation.clock import Clock
 from kessai.foundation.contract import Message
 from kessai.foundation.db import Database
 from kessai.foundation.errors import Invalid, NotFound, PaymentError, Refused
-from kessai.foundation.ids import derived_hex, new_hex, new_id
+from kessai.foundation.ids import bare, derived_hex, new_hex, new_id
 from kessai.sdk.workflow import Conflicted, Definition, Engine, Handle, Write
 from kessai.services.ledger.api import Ledger
 from kessai.services.payment import domain, store, workflows
@@ -49,6 +49,8 @@ ANSWER_WAIT_S = workflows.ANSWER_S + 1.0
 ANSWER_MARGIN_S = 0.2
 """Kept of the caller's own deadline, to answer in."""
 CLAIM_ATTEMPTS_MAX = 4
+EXPIRED_AT_ONCE = 256
+"""Authorizations let go at a time."""
 
 R = TypeVar("R")
 Plan = Callable[[PaymentRecord], tuple[Task, list[Write]]]
@@ -82,7 +84,6 @@ class PaymentService:
         source = kind.sources.get(request.source)
         if source is None:
             raise Invalid("unknown_source", f"{request.source} is not a source of a top-up.", source=request.source)
-        domain.check_amount(request.amount_minor, request.asset, kind)
         leg = SourceLeg(
             name=request.source,
             owner=source.owner,
@@ -90,33 +91,27 @@ class PaymentService:
             amount_minor=request.amount_minor,
             balancing=False,
         )
-        return await self._create(request, kind, source.owner, request.customer_id, [leg], capture=True)
+        return await self._create(request, kind, source.owner, request.customer_id, lambda: [leg])
 
     async def create_charge(self, request: CreateCharge, /) -> PaymentRecord:
         """Authorize a customer's payment to a merchant, or sell at once."""
-        kind = self._charge
-        domain.check_amount(request.amount_minor, request.asset, kind)
-        plan = domain.plan_funding(request.amount_minor, request.sources, kind)
-        expires_at = domain.authorization_expiry(request, kind, self._clock.now())
-        legs = _legs_of(request.customer_id, plan)
-        return await self._create(
-            request,
-            kind,
-            request.customer_id,
-            request.merchant_id,
-            legs,
-            capture=request.capture,
-            expires_at=expires_at,
-        )
+
+        def legs() -> list[SourceLeg]:
+            plan = domain.plan_funding(request.amount_minor, request.sources, self._charge)
+            return _legs_of(request.customer_id, plan)
+
+        return await self._create(request, self._charge, request.customer_id, request.merchant_id, legs)
 
     async def transfer(self, request: Transfer, /) -> PaymentRecord:
         """Send funds from one customer to another."""
         kind = self._kinds.require("transfer")
         if request.customer_id == request.recipient_id:
             raise Invalid("same_participant", "A transfer needs two customers.")
-        domain.check_amount(request.amount_minor, request.asset, kind)
-        legs = _legs_of(request.customer_id, domain.plan_funding(request.amount_minor, [], kind))
-        return await self._create(request, kind, request.customer_id, request.recipient_id, legs, capture=True)
+
+        def legs() -> list[SourceLeg]:
+            return _legs_of(request.customer_id, domain.plan_funding(request.amount_minor, [], kind))
+
+        return await self._create(request, kind, request.customer_id, request.recipient_id, legs)
 
     async def _create(
         self,
@@ -124,13 +119,21 @@ class PaymentService:
         kind: PaymentKind,
         payer_id: str,
         payee_id: str,
-        legs: list[SourceLeg],
-        *,
-        capture: bool,
-        expires_at: datetime | None = None,
+        legs: Callable[[], list[SourceLeg]],
     ) -> PaymentRecord:
         call, now = current_call(), self._clock.now()
         workflow_id = call.request_key or new_hex()
+        charge = request if isinstance(request, CreateCharge) else None
+        try:
+            domain.check_amount(request.amount_minor, request.asset, kind)
+            sources = legs()
+            expires_at = charge and domain.authorization_expiry(charge, kind, now)
+        except PaymentError:
+            earlier = await self._earlier(workflows.create, request, workflow_id)
+            if earlier is None:
+                raise
+            call.replayed = True
+            return await earlier.result()
         payment = PaymentRecord(
             payment_id=new_id(kind.id_prefix),
             kind=kind.name,
@@ -159,9 +162,9 @@ class PaymentService:
             workflows.create,
             Order(
                 payment=payment,
-                sources=legs,
+                sources=sources,
                 payee_account_type=kind.payee_account_type,
-                capture=capture,
+                capture=charge is None or charge.capture,
                 caller=call.caller,
             ),
             workflow_id=workflow_id,
@@ -205,6 +208,18 @@ class PaymentService:
             return await self.get_refund(GetRefund(refund_id=refund_id))
 
         return await self._act(workflows.refund, request, request.charge_id, plan, read)
+
+    async def expire_due(self) -> int:
+        """Release every authorization past its time; gives how many lapsed. What is busy is left to the next time."""
+        lapsed, after = 0, store.FIRST_DUE
+        while page := await store.overdue(
+            self._database, self._clock.now(), after, EXPIRED_AT_ONCE, self._kinds.prefixes
+        ):
+            lapsed += sum(await asyncio.gather(*(self.expire(payment) for payment in page)))
+            last = page[-1]
+            assert last.expires_at is not None
+            after = (last.expires_at, bare(last.payment_id))
+        return lapsed
 
     async def expire(self, payment: PaymentRecord) -> bool:
         """Let an authorization past its time lapse; False when something else came first."""
@@ -255,7 +270,7 @@ class PaymentService:
             except PaymentError:
                 if attempt == 0 and recent is not None:
                     continue
-                earlier = await self._earlier(definition, request, payment, workflow_id)
+                earlier = await self._earlier(definition, request, workflow_id)
                 if earlier is None:
                     raise
                 return earlier
@@ -274,13 +289,15 @@ class PaymentService:
         raise _busy(None)
 
     async def _earlier(
-        self, definition: Definition[Deps, Task, R], request: Message, payment: PaymentRecord, workflow_id: str
+        self, definition: Definition[Deps, Any, R], request: Message, workflow_id: str
     ) -> Handle[R] | None:
-        """The same request's earlier run, which may be the very reason why it cannot be made again."""
-        if current_call().request_key is None or await self._engine.attach(definition, workflow_id) is None:
+        """The same request's earlier run, which may be the very reason why it cannot be made again.
+
+        Raises KeyReused when the key came with other content, RequestInProgress while that run is open.
+        """
+        if current_call().request_key is None:
             return None
-        known = _task(payment, Action.CAPTURE, 1)
-        return await self._engine.start(definition, known, workflow_id=workflow_id, content=request, conflict="refuse")
+        return await self._engine.attach(definition, workflow_id, content=request, conflict="refuse")
 
     async def _charge_of(self, payment_id: str) -> tuple[PaymentRecord, bool]:
         found = await store.load(self._database, [payment_id], self._kinds.prefixes)
@@ -351,10 +368,6 @@ class PaymentService:
         if not found or found[0].refund_id != request.refund_id:
             raise NotFound("refund_not_found", "There is no such refund.", refund_id=request.refund_id)
         return found[0]
-
-    async def overdue(self, after: tuple[datetime, str], limit: int) -> list[PaymentRecord]:
-        """Authorizations past their time, in order of time and id, beyond `after`."""
-        return await store.overdue(self._database, self._clock.now(), after, limit, self._kinds.prefixes)
 
     async def _read(self, payment_id: str) -> PaymentRecord:
         (stored,) = await self._stored(payment_id)

@@ -1,0 +1,55 @@
+"""The composition root: what the operator set arrives where it takes effect."""
+
+# grpcio ships no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import httpx
+import pytest
+
+from kessai.apps.wiring import Platform, prepare
+from kessai.foundation.call import current_call
+from kessai.foundation.config import Settings
+from kessai.foundation.errors import NotFound
+from kessai.services.payment.api import GetPayment, PaymentRecord
+
+TIMEOUT_S = 7.0
+
+
+async def test_a_request_that_names_no_deadline_has_that_of_the_settings_at_both_doors(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(request_timeout_ms=int(TIMEOUT_S * 1000))
+    secret = await prepare(database_url, settings)
+    platform = Platform(database_url, settings)
+    left_s: list[float] = []
+
+    async def tell_deadline(_: GetPayment, /) -> PaymentRecord:
+        deadline = current_call().deadline
+        assert deadline is not None
+        left_s.append(deadline - asyncio.get_running_loop().time())
+        raise NotFound("payment_not_found", "There is no such payment.")
+
+    monkeypatch.setattr(platform.payment, "get_payment", tell_deadline)
+    await platform.open()
+    server, port = platform.grpc(host="127.0.0.1", port=0)
+    await server.start()
+    try:
+        key = f"Bearer {secret}"
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(platform.rest()), base_url="http://kessai") as rest:
+            answer = await rest.get("/v1/payments/pay_" + "0" * 32, headers={"authorization": key})
+        assert answer.json()["code"] == "payment_not_found"
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await channel.unary_unary("/kessai.payment.v1.Payment/GetPayment")(
+                    b"", metadata=(("authorization", key),)
+                )
+    finally:
+        await server.stop(None)
+        await platform.close()
+    assert len(left_s) == 2
+    assert all(left <= TIMEOUT_S for left in left_s)

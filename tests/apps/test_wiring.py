@@ -18,6 +18,7 @@ from kessai.foundation.errors import NotFound
 from kessai.services.payment.api import GetPayment, PaymentRecord
 
 TIMEOUT_S = 7.0
+PAYMENT_ID = "pay_" + "0" * 32
 
 
 async def test_a_request_that_names_no_deadline_has_that_of_the_settings_at_both_doors(
@@ -41,12 +42,12 @@ async def test_a_request_that_names_no_deadline_has_that_of_the_settings_at_both
     try:
         key = f"Bearer {secret}"
         async with httpx.AsyncClient(transport=httpx.ASGITransport(platform.rest()), base_url="http://kessai") as rest:
-            answer = await rest.get("/v1/payments/pay_" + "0" * 32, headers={"authorization": key})
+            answer = await rest.get(f"/v1/payments/{PAYMENT_ID}", headers={"authorization": key})
         assert answer.json()["code"] == "payment_not_found"
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError):
                 await channel.unary_unary("/kessai.payment.v1.Payment/GetPayment")(
-                    b"", metadata=(("authorization", key),)
+                    b"\n" + bytes([len(PAYMENT_ID)]) + PAYMENT_ID.encode(), metadata=(("authorization", key),)
                 )
     finally:
         await server.stop(None)

@@ -144,6 +144,10 @@ def born(effect: Effect) -> Course:
         held = {posting[0]: posting for posting in effect.postings}
         legs = [Leg(*leg, holds=_held(leg[2], held.get(number))) for number, leg in enumerate(effect.legs)]
         return Course("AUTHORIZED", legs, version=1)
+    if effect.legs:  # a balancing leg moved nothing, and keeps its number
+        told = {posting[0]: posting for posting in effect.postings}
+        legs = [_captured(told[n]) if n in told else Leg(*leg) for n, leg in enumerate(effect.legs)]
+        return Course("CAPTURED", legs)
     return Course("CAPTURED", [_captured(posting) for posting in effect.postings])
 
 

@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kessai.foundation.errors import PaymentError, Unavailable, Unknown
 
@@ -48,7 +48,7 @@ class _Flight(Generic[C, P, R]):
     commit: asyncio.Task[Sequence[R | PaymentError]]
 
 
-def _read(future: asyncio.Future[object]) -> None:
+def _read(future: asyncio.Future[Any]) -> None:
     """Take note of an outcome that nobody waits for any more, so that a failure is not reported as unseen."""
     if not future.cancelled():
         future.exception()

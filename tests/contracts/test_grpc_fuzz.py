@@ -23,7 +23,8 @@ from kessai.foundation.door.rpc import ERROR_KEY
 from kessai.foundation.door.shape import Field, Kind, Many, fields_of
 from tests.contracts.live import Live, live_platform, make_things
 
-EXAMPLES = 40
+EXAMPLES = 60
+"""Of each verb; 300 now and then, by hand."""
 _UNCHECKED: Any = list(HealthCheck)
 _TEXTS = st.one_of(
     st.text(max_size=20),

@@ -148,7 +148,12 @@ def born(effect: Effect) -> Course:
         told = {posting[0]: posting for posting in effect.postings}
         legs = [_captured(told[n]) if n in told else Leg(*leg) for n, leg in enumerate(effect.legs)]
         return Course("CAPTURED", legs)
-    return Course("CAPTURED", [_captured(posting) for posting in effect.postings])
+    if not effect.legs:
+        return Course("CAPTURED", [_captured(posting) for posting in effect.postings])
+    moved = {posting[0]: posting for posting in effect.postings}  # a leg of nothing has no posting
+    return Course(
+        "CAPTURED", [_captured(moved[at]) if at in moved else Leg(*leg) for at, leg in enumerate(effect.legs)]
+    )
 
 
 def _held(amount: int, posting: Posting | None) -> list[list[int]]:

@@ -50,11 +50,28 @@ WITH fence AS (
     SELECT u.outbox_id, u.topic, u.event_count, u.payload, u.recorded_at
     FROM unnest($54::uuid[], $55::text[], $56::int[], $57::bytea[], $58::timestamptz[])
         AS u (outbox_id, topic, event_count, payload, recorded_at)
+), begun AS (
+    INSERT INTO ledger.exchange_state (exchange_id, state, version, expires_at, is_held, progress)
+    SELECT u.exchange_id, u.state, u.version, u.expires_at, u.state = 'AUTHORIZED', u.progress
+    FROM unnest($59::uuid[], $60::text[], $61::bigint[], $62::timestamptz[], $63::bytea[])
+        AS u (exchange_id, state, version, expires_at, progress)
+), acted AS (
+    INSERT INTO ledger.exchange_action (exchange_id, action_id, flush_id, ordinal, record, caller, processing_id)
+    SELECT u.exchange_id, u.action_id, $1, u.ordinal, u.record, u.caller, u.processing_id
+    FROM unnest($64::uuid[], $65::uuid[], $66::int[], $67::bytea[], $68::text[], $69::text[])
+        AS u (exchange_id, action_id, ordinal, record, caller, processing_id)
+), carried AS (
+    UPDATE ledger.exchange_state AS s SET state = u.state, version = u.version, is_held = u.state = 'AUTHORIZED',
+        progress = u.progress
+    FROM unnest($70::uuid[], $71::text[], $72::bigint[], $73::bigint[], $74::bytea[])
+        AS u (exchange_id, state, was, version, progress)
+    WHERE s.exchange_id = u.exchange_id AND s.version = u.was
+    RETURNING 1
 )
 INSERT INTO ledger.flush (flush_id, slot, epoch, sequence, effects, digest, seal, expected, verified)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8,
     (SELECT count(*) FROM fence) + (SELECT count(*) FROM changed) + (SELECT count(*) FROM consulted)
-    + (SELECT count(*) FROM consumed);
+    + (SELECT count(*) FROM consumed) + (SELECT count(*) FROM carried);
 
 -- name: write_births
 WITH born AS (
@@ -77,27 +94,6 @@ WITH born AS (
 UPDATE ledger.account AS a SET metadata = u.metadata
 FROM unnest($20::uuid[], $21::text[]) AS u (account_id, metadata)
 WHERE a.account_id = u.account_id;
-
--- name: write_progress
-WITH begun AS (
-    INSERT INTO ledger.exchange_state (exchange_id, state, version, expires_at, is_held, progress)
-    SELECT u.exchange_id, u.state, u.version, u.expires_at, u.state = 'AUTHORIZED', u.progress
-    FROM unnest($2::uuid[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bytea[])
-        AS u (exchange_id, state, version, expires_at, progress)
-), acted AS (
-    INSERT INTO ledger.exchange_action (exchange_id, action_id, flush_id, ordinal, record, caller, processing_id)
-    SELECT u.exchange_id, u.action_id, $1, u.ordinal, u.record, u.caller, u.processing_id
-    FROM unnest($7::uuid[], $8::uuid[], $9::int[], $10::bytea[], $11::text[], $12::text[])
-        AS u (exchange_id, action_id, ordinal, record, caller, processing_id)
-), carried AS (
-    UPDATE ledger.exchange_state AS s SET state = u.state, version = u.version, is_held = u.state = 'AUTHORIZED',
-        progress = u.progress
-    FROM unnest($13::uuid[], $14::text[], $15::bigint[], $16::bigint[], $17::bytea[])
-        AS u (exchange_id, state, was, version, progress)
-    WHERE s.exchange_id = u.exchange_id AND s.version = u.was
-    RETURNING 1
-)
-SELECT count(*) FROM carried;
 
 -- name: verify_versions
 SELECT count(*) FROM ledger.account AS a

@@ -25,7 +25,7 @@ by_account = itemgetter(0)
 
 @dataclass(slots=True)
 class Rows:
-    """What a page writes. `births` and `progress` are None when their statements have nothing to do."""
+    """What a page writes. `births` is None when its statement has nothing to do."""
 
     flush_id: int
     effects: int
@@ -33,8 +33,6 @@ class Rows:
     expected: int
     flush: Columns
     births: Columns | None
-    progress: Columns | None
-    carried: int
     verified: Columns
     """Only looked at: for a page that writes nothing."""
 
@@ -58,12 +56,12 @@ def page_digest(records: Iterable[bytes], digests: Iterable[bytes]) -> bytes:
 def rows_of(page: Page) -> Rows:
     """Everything a page writes, fixed now: later pages may change the same accounts."""
     changed = [account for account in page.accounts if account not in page.births]
-    progress, carried = _progress_columns(page)
+    carried = _carried(page)
     return Rows(
         flush_id=page.flush_id,
         effects=len(page.records),
         digest=page_digest(page.records, [row[3] for row in page.exchanges]),
-        expected=1 + len(changed) + len(page.consulted) + len(page.lots),
+        expected=1 + len(changed) + len(page.consulted) + len(page.lots) + len(carried),
         flush=[
             *columns(ordered([_changed(account) for account in changed]), 8),
             *_consulted(page),
@@ -76,10 +74,11 @@ def rows_of(page: Page) -> Rows:
             *columns(page.exchanges, 6),
             *columns(page.hot_logs, 5),
             *columns(_outbox(page), 5),
+            *columns([_begun(progress) for progress, was in page.progress.items() if was == 0], 5),
+            *columns(page.actions, 6),
+            *columns(carried, 5),
         ],
         births=_birth_columns(page, changed),
-        progress=progress,
-        carried=carried,
         verified=_consulted(page),
     )
 
@@ -129,16 +128,12 @@ def _born(account: AccountState) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _progress_columns(page: Page) -> tuple[Columns | None, int]:
-    if not page.progress and not page.actions:
-        return None, 0
-    begun = [_begun(progress) for progress, was in page.progress.items() if was == 0]
-    carried = [
+def _carried(page: Page) -> list[tuple[object, ...]]:
+    return [
         (progress.hex, progress.state.value, was, progress.version, _encoded(progress))
         for progress, was in page.progress.items()
         if was
     ]
-    return [*columns(begun, 5), *columns(page.actions, 6), *columns(carried, 5)], len(carried)
 
 
 def _begun(progress: Progress) -> tuple[object, ...]:

@@ -179,7 +179,7 @@ class Writer:
         self.landed_id = rows.flush_id
 
     async def _write(self, connection: Connection, rows: Rows, seal: bytes) -> None:
-        if rows.births is None and rows.progress is None:
+        if rows.births is None:
             await self._write_flush(connection, rows, seal)
             await self._commit_locked()
             return
@@ -187,12 +187,7 @@ class Writer:
         if transaction is not None:
             await transaction.start()
         try:
-            if rows.births is not None:
-                await connection.execute(self._sql["write_births"], rows.flush_id, *rows.births)
-            if rows.progress is not None:
-                carried = await connection.fetchval(self._sql["write_progress"], rows.flush_id, *rows.progress)
-                if carried != rows.carried:
-                    raise Conflicted
+            await connection.execute(self._sql["write_births"], rows.flush_id, *rows.births)
             await self._write_flush(connection, rows, seal)
         except BaseException:
             if transaction is not None and not connection.is_closed():

@@ -179,6 +179,7 @@ async def _move(book: Book) -> None:
     await book.move("cus:1/funds 60 + cus:1/funds 40 > cus:2/funds 99 + cus:2/funds 1", name="doubled")
     await book.move("cus:1/credit 800 > mer:1/unsettled_sales 800", name="on credit")
     await book.give("cus:1/credit 300")
+    await book.move("cus:1/sales <=500 + cus:1/funds <=500 > mer:1/unsettled_sales 50", name="nothing from sales")
     await book.move("cus:1/trading_funds 30000 > cus:1/btc 300000 BTC", rate="10000000", name="buy")
     await book.move("cus:1/btc 100000 BTC > cus:1/trading_funds 12000", rate="12000000", name="sell")
 
@@ -214,6 +215,7 @@ async def _undo(book: Book) -> None:
     await book.reverse("parts", 10)
     await book.reverse("on credit", 100)
     await book.reverse("sell")
+    await book.reverse("nothing from sales", 20)
 
 
 async def _let_expire(book: Book) -> None:

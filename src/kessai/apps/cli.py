@@ -124,6 +124,24 @@ def job_list() -> None:
         print(f"{name:24} {each.summary}")
 
 
+@app.command()
+def parked(
+    *,
+    retry: Annotated[str | None, typer.Option(help="Try one again, by its name as listed.")] = None,
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+    config: ConfigFile = None,
+) -> None:
+    """Show what waits for an operator: parked events and workflows."""
+    from kessai.apps.parked import list_parked, show
+    from kessai.apps.parked import retry as try_again
+
+    settings = _settings({"data": data, "database_url": database_url}, config, quiet=True)
+    if retry is not None and not asyncio.run(try_again(settings, retry)):
+        raise OperatorError("It failed again, or is not parked.")
+    show(asyncio.run(list_parked(settings)))
+
+
 @key.command("create")
 def key_create(
     *,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kessai.apps import health, jobs
+from kessai.apps.gauges import PlatformGauges
 from kessai.foundation.clock import Clock, SandboxClock, SystemClock
 from kessai.foundation.config import Settings, TomlDocument, load_toml, read_toml
 from kessai.foundation.db import Database, require_dsn
@@ -78,8 +79,9 @@ class Platform:
         self.ledger = LedgerService(self.database, self.clock, types)
         self.payment = PaymentService(self.database, self.clock, self.ledger, kinds)
         self.ledger_jobs = LedgerJobs(self.database, self.clock, self.ledger, types)
-        self._relays = [Relay(self.database, source) for source in SOURCES]
-        self._subscriptions = [lapsed_holds(self.database, self.clock, self.payment)]
+        self.relays = [Relay(self.database, source) for source in SOURCES]
+        self.subscriptions = [lapsed_holds(self.database, self.clock, self.payment)]
+        self.registry.register(PlatformGauges(self))
         self._clock_service = SandboxService(
             self.database,
             moved,
@@ -94,18 +96,18 @@ class Platform:
         await self.identity.open()
         await self.ledger.open()
         await self.payment.open()
-        for each in (*self._relays, *self._subscriptions):
+        for each in (*self.relays, *self.subscriptions):
             await each.open()
         self.ready = True
 
     async def close(self) -> None:
         """Carry what was accepted to its end, in the order in which work flows, then disconnect."""
         self.ready = False
-        for subscription in self._subscriptions:
+        for subscription in self.subscriptions:
             await subscription.close()
         await self.payment.close()
         await self.ledger.close()
-        for relay in self._relays:
+        for relay in self.relays:
             await relay.close()
         await self._clock_service.close()
         await self.identity.close()

@@ -239,25 +239,29 @@ class Page:
             sweeps = {key for key, digest in zip(self._births(), self.digests, strict=True) if not digest}
             expiries = [record for effect, record in zip(effects, records, strict=True)
                         if effect.action == "expired" or (sweeps and effect.exchange_id in sweeps)]  # fmt: skip
-        told = [
-            (topic, events) for topic, events in (("ledger.exchange", records), ("ledger.expiry", expiries)) if events
-        ]
-        for topic, events in told:
-            payload = encode_events(events)
-            rows = [row for row in published if row["topic"] == topic]
-            row = next((row for row in rows if row["payload"] == payload), rows[0] if rows else None)
-            if row is None:
-                text = f"{len(events)} events of {topic} were not published"
-                self._report.add(PUBLISHED, "ledger.outbox", f"flush {self.flush_id}", text)
-                continue
+        for topic, events in (("ledger.exchange", records), ("ledger.expiry", expiries)):
+            if events:
+                self._check_topic(topic, events, published)
+
+    def _check_topic(self, topic: str, events: list[bytes], published: list[asyncpg.Record]) -> None:
+        report, payload = self._report, encode_events(events)
+        rows = [row for row in published if row["topic"] == topic]
+        same = [row for row in rows if row["payload"] == payload]
+        for row in same or rows[:1]:
             published.remove(row)
-            if row["payload"] != payload:
-                self._report.add(
-                    PUBLISHED, "ledger.outbox", row["outbox_id"], f"it is not what flush {self.flush_id} recorded"
-                )
+        if not rows:
+            text = f"{len(events)} events of {topic} were not published"
+            report.add(PUBLISHED, "ledger.outbox", f"flush {self.flush_id}", text)
+        elif not same:
+            text = f"it is not what flush {self.flush_id} recorded"
+            report.add(PUBLISHED, "ledger.outbox", rows[0]["outbox_id"], text)
+        elif len(same) > 1:
+            keys = ", ".join(str(row["outbox_id"]) for row in same)
+            report.add(PUBLISHED, "ledger.outbox", keys, f"all of them carry what flush {self.flush_id} recorded")
+        for row in same or rows[:1]:
             if row["event_count"] != len(events):
                 text = f"it says {row['event_count']} events instead of {len(events)}"
-                self._report.add(PUBLISHED, "ledger.outbox", row["outbox_id"], text)
+                report.add(PUBLISHED, "ledger.outbox", row["outbox_id"], text)
 
     def _births(self) -> list[str]:
         births = self._parts["exchanges"]

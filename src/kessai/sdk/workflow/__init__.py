@@ -31,13 +31,14 @@ What may be relied on:
 """
 
 from kessai.sdk.workflow.definition import Definition, define
-from kessai.sdk.workflow.engine import Engine, Handle
+from kessai.sdk.workflow.engine import Counts, Engine, Handle
 from kessai.sdk.workflow.model import Activity, Conflicted, Parked, Publish, Retry, Write
 from kessai.sdk.workflow.run import Workflow
 
 __all__ = [
     "Activity",
     "Conflicted",
+    "Counts",
     "Definition",
     "Engine",
     "Handle",

@@ -73,6 +73,26 @@ class Recorder:
         self.submit = self._group.submit
         self.submit_all = self._group.submit_all
 
+    @property
+    def queued(self) -> int:
+        """Commands waiting for a flush."""
+        return self._group.queued
+
+    @property
+    def flushes(self) -> int:
+        """Pages written by this process."""
+        return self._group.flushes
+
+    @property
+    def conflicts(self) -> int:
+        """Pages of this process that had to be decided anew."""
+        return self._group.conflicts
+
+    @property
+    def cached(self) -> int:
+        """Accounts in memory."""
+        return len(self.book.accounts)
+
     async def open(self) -> None:
         """Take a writer's slot."""
         await self.writer.open()

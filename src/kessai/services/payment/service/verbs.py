@@ -15,7 +15,7 @@ from kessai.foundation.contract import Message
 from kessai.foundation.db import Database
 from kessai.foundation.errors import Invalid, NotFound, PaymentError, Refused
 from kessai.foundation.ids import bare, derived_hex, new_hex, new_id
-from kessai.sdk.workflow import Conflicted, Definition, Engine, Handle, Write
+from kessai.sdk.workflow import Conflicted, Counts, Definition, Engine, Handle, Parked, Write
 from kessai.services.ledger.api import Ledger
 from kessai.services.payment import domain, store, workflows
 from kessai.services.payment.api import (
@@ -71,6 +71,19 @@ class PaymentService:
     async def open(self) -> None:
         """Take up work that an earlier run left open."""
         await self._engine.open()
+
+    @property
+    def workflows(self) -> Counts:
+        """What this process's workflows came to."""
+        return self._engine.counts
+
+    async def parked_workflows(self) -> list[Parked]:
+        """Workflows that wait for an operator."""
+        return await self._engine.parked()
+
+    async def unpark(self, workflow_id: str) -> bool:
+        """Let a parked workflow go on; False when there is none of that id."""
+        return await self._engine.unpark(workflow_id)
 
     async def close(self, *, grace_s: float = 10.0) -> None:
         """Carry what was accepted to its end within `grace_s`; what is left is taken up by another process."""

@@ -212,7 +212,7 @@ async def _undo(book: Book) -> None:
     await book.reverse("sale")
     await book.reverse("doubled", legs={1: 40, 2: 40})
     await book.reverse("whole", 120)
-    await book.reverse("parts", 10)
+    await book.reverse("parts")
     await book.reverse("on credit", 100)
     await book.reverse("sell")
     await book.reverse("nothing from sales", 20)

@@ -7,12 +7,13 @@ WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND NOT star
 
 -- name: broken_positions
 SELECT 'outbox' AS relation, p.outbox_id::text AS key,
-    format('its position is %s, the one before it %s', p.position, p.last) AS sentence
+    format('its position is %s, between %s and %s', p.position, p.last, p.next) AS sentence
 FROM (
-    SELECT outbox_id, position, lag(position, 1, 0::bigint) OVER (ORDER BY position) AS last
+    SELECT outbox_id, position, lag(position, 1, 0::bigint) OVER (ORDER BY position) AS last,
+        lead(position) OVER (ORDER BY position) AS next
     FROM {schema}.outbox WHERE position IS NOT NULL
 ) AS p
-WHERE p.position <> p.last + 1
+WHERE p.position <> p.last + 1 OR p.position = p.next
 LIMIT $1;
 
 -- name: broken_heads

@@ -153,6 +153,8 @@ def capture_hold(
     if account.type.log_only:
         leg.holds = _less(leg.holds, amount)
         return enter(page, account, exchange_hex, number, -amount, 0, []) if amount else None
+    if not amount and not (release and leg.holds):
+        return None
     page.touch(account)
     takings: list[Taking] = []
     kept: list[list[int]] = []
@@ -171,8 +173,6 @@ def capture_hold(
         if take:
             leg.taken.append([sequence, take])
     leg.holds = kept
-    if not amount and not let_go:
-        return None
     takings = [taking for taking in takings if taking[1] or taking[2]]
     posting = enter(page, account, exchange_hex, number, -amount, -amount - let_go, takings)
     if rate is not None and account.type.rate_tracked:
@@ -218,7 +218,10 @@ def restore(
         if lot.expires <= page.now and account.type.grace_days:
             afresh, rate = afresh + back, lot.rate
         else:
-            takings.append([sequence, back, 0])
+            if takings and takings[-1][0] == sequence:  # captured in several parts out of one lot
+                takings[-1][1] += back
+            else:
+                takings.append([sequence, back, 0])
             _refill(page, account, lot, back)
     posting = enter(page, account, exchange_hex, number, amount, 0, takings)
     if afresh:

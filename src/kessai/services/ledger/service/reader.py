@@ -204,7 +204,7 @@ class Reader:
     async def watermark(self) -> int:
         """Every flush with an id up to this one has landed or never will."""
         await self._writer.renew()
-        lowest = NEWEST
+        lowest = self._writer.landed_id
         now = (await self._fetch("database_time"))[0]["at"]
         for row in await self._fetch("list_writers"):
             if row["fenced"]:

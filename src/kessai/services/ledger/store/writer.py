@@ -33,6 +33,8 @@ HEARTBEAT_S = 2.0
 RESOLVE_S_MAX = 30.0
 """How long a flush with an open outcome is inquired before its callers are told that it is unknown."""
 GENESIS = bytes(32)
+MICROS_MAX = 1 << (63 - SLOT_BITS)
+"""Instants that fit into a flush id: until 2091."""
 PLANS = (
     "SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off; SET enable_mergejoin = off;"
     "SET enable_seqscan = off"
@@ -125,7 +127,8 @@ class Writer:
         raise Unavailable("no_writer_slot", "Too many processes are writing.")
 
     def _take(self, row: asyncpg.Record) -> None:
-        self.slot, self.epoch, self.sequence, self.seal = row["slot"], row["epoch"], 0, GENESIS
+        self.slot, self.epoch, self.sequence = row["slot"], row["epoch"], 0
+        self.seal = GENESIS
         self.last_id = max(self.last_id, row["stable_id"])
         self.landed_id = self.last_id
         log.info("writer_slot_taken", slot=self.slot, epoch=self.epoch)
@@ -133,6 +136,8 @@ class Writer:
     def next_id(self, floor: int) -> int:
         """A new flush id: now, but after every earlier one and after `floor`."""
         at = max(micros(self._clock.now()), (max(self.last_id, floor) >> SLOT_BITS) + 1)
+        if at >= MICROS_MAX:
+            raise Unavailable("time_exhausted", "The clock is past the last instant that can be recorded (year 2091).")
         self.last_id = (at << SLOT_BITS) | self.slot
         return self.last_id
 
@@ -157,8 +162,8 @@ class Writer:
         seal = next_seal(self.seal, rows.flush_id, rows.digest, rows.effects, rows.expected)
         try:
             connection = await self.ready()
-            if self.epoch != epoch:
-                raise Conflicted
+            if self.epoch != epoch or rows.flush_id % SLOTS_MAX != self.slot:
+                raise Conflicted  # another slot was taken since the page was decided
             await self._write(connection, rows, seal)
         except STALE as error:
             await self.unlock()

@@ -67,6 +67,9 @@ WITH fence AS (
         AS u (exchange_id, state, was, version, progress)
     WHERE s.exchange_id = u.exchange_id AND s.version = u.was
     RETURNING 1
+), named AS (
+    INSERT INTO ledger.exchange_reference (reference, exchange_id)
+    SELECT u.reference, u.exchange_id FROM unnest($75::text[], $76::uuid[]) AS u (reference, exchange_id)
 )
 INSERT INTO ledger.flush (flush_id, slot, epoch, sequence, effects, digest, seal, expected, verified)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8,
@@ -87,12 +90,9 @@ WITH born AS (
     SELECT u.account_id, u.version, u.event, $1, u.ordinal, u.record
     FROM unnest($13::uuid[], $14::bigint[], $15::text[], $16::int[], $17::bytea[])
         AS u (account_id, version, event, ordinal, record)
-), named AS (
-    INSERT INTO ledger.exchange_reference (reference, exchange_id)
-    SELECT u.reference, u.exchange_id FROM unnest($18::text[], $19::uuid[]) AS u (reference, exchange_id)
 )
 UPDATE ledger.account AS a SET metadata = u.metadata
-FROM unnest($20::uuid[], $21::text[]) AS u (account_id, metadata)
+FROM unnest($18::uuid[], $19::text[]) AS u (account_id, metadata)
 WHERE a.account_id = u.account_id;
 
 -- name: verify_versions

@@ -77,6 +77,7 @@ def rows_of(page: Page) -> Rows:
             *columns([_begun(progress) for progress, was in page.progress.items() if was == 0], 5),
             *columns(page.actions, 6),
             *columns(carried, 5),
+            *columns(page.references.items(), 2),
         ],
         births=_birth_columns(page, changed),
         verified=_consulted(page),
@@ -110,13 +111,12 @@ def _outbox(page: Page) -> Iterable[tuple[object, ...]]:
 
 
 def _birth_columns(page: Page, changed: list[AccountState]) -> Columns | None:
-    if not (page.births or page.account_events or page.references):
+    if not (page.births or page.account_events):
         return None
     metadata = {account.hex for account in changed} & {event[0] for event in page.account_events}
     return [
         *columns([_born(account) for account in page.births], 11),
         *columns(page.account_events, 5),
-        *columns(page.references.items(), 2),
         *columns([(a.hex, encode(a.metadata).decode()) for a in changed if a.hex in metadata], 2),
     ]
 

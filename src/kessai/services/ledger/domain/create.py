@@ -22,9 +22,10 @@ from kessai.services.ledger.api import (
 from kessai.services.ledger.domain.answers import answer_of_record, legs_of_postings
 from kessai.services.ledger.domain.commands import Create, NeedLots
 from kessai.services.ledger.domain.page import Page, Posting
+from kessai.services.ledger.domain.plain import plain_pair
 from kessai.services.ledger.domain.posting import credit, debit, hold
 from kessai.services.ledger.domain.progress import LegProgress, Progress
-from kessai.services.ledger.domain.state import AccountState, flush_instant, micros
+from kessai.services.ledger.domain.state import AccountState, instant, micros
 from kessai.services.ledger.domain.types import AccountType, AccountTypes
 
 HOLD_LIFETIME_US = 7 * 86_400_000_000
@@ -64,6 +65,8 @@ def create(memory: Memory, page: Page, command: Create) -> Exchange:
     if (earlier := _earlier(page, command)) is not None:
         return earlier
     request = command.request
+    if (pair := plain_pair(memory, command)) is not None:
+        return _post_plain(page, command, *pair)
     if not command.exchange_id.startswith("exc_"):
         raise Invalid("malformed_id", "exchange_id must look like exc_ and 32 hexadecimal digits.", field="exchange_id")
     entries = _resolve(memory, page, command)
@@ -324,6 +327,14 @@ def _post_captured(page: Page, command: Create, entries: list[Entry]) -> Exchang
     return record_birth(page, command, "created", ExchangeState.CAPTURED, postings, legs, None, answers)
 
 
+def _post_plain(page: Page, command: Create, source: AccountState, target: AccountState) -> Exchange:
+    amount, exchange_hex = command.request.sources[0].amount_minor, command.exchange_id[4:]
+    postings = [debit(page, source, exchange_hex, 0, amount), credit(page, target, exchange_hex, 1, amount)]
+    return record_birth(
+        page, command, "created", ExchangeState.CAPTURED, postings, [], None, legs_of_postings(postings)
+    )
+
+
 def _post_authorized(memory: Memory, page: Page, command: Create, entries: list[Entry]) -> Exchange:
     request, exchange_hex = command.request, command.exchange_id[4:]
     expires = page.now + HOLD_LIFETIME_US if request.expires_at is None else micros(request.expires_at)
@@ -409,9 +420,9 @@ def record_birth(
         kind=request.kind,
         state=state,
         legs=answer_legs,
-        recorded_at=flush_instant(page.flush_id),
+        recorded_at=page.recorded_at,
         reference=request.reference,
-        expires_at=None if expires is None else flush_instant(expires << 12),
+        expires_at=None if expires is None else instant(expires),
         reverses=None,
         rate=request.rate,
         metadata=request.metadata,

@@ -6,11 +6,12 @@ Rows are tuples in the order of their statement's columns; the store turns them 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from kessai.foundation.errors import PaymentError
 from kessai.services.ledger.api import Account, Exchange
 from kessai.services.ledger.domain.progress import Progress
-from kessai.services.ledger.domain.state import AccountState, Lot
+from kessai.services.ledger.domain.state import AccountState, Lot, instant
 
 Answer = Account | Exchange
 
@@ -56,6 +57,8 @@ class Page:
     expiries: list[bytes] = field(default_factory=list)
     """Records published as `ledger.expiry`."""
 
+    _recorded_at: datetime | None = None
+
     def exchange_records(self) -> list[bytes]:
         """Records of effects on exchanges, in order: what is published as `ledger.exchange`."""
         if not self.account_events:
@@ -76,6 +79,13 @@ class Page:
         if account.landed != self.serial and account not in self.consulted:
             self.consulted[account] = account.version
             account.used = True
+
+    @property
+    def recorded_at(self) -> datetime:
+        """The recorded instant."""
+        if self._recorded_at is None:
+            self._recorded_at = instant(self.now)
+        return self._recorded_at
 
     @property
     def empty(self) -> bool:

@@ -38,6 +38,8 @@ class AccountType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Derived: neither log-only nor with an overdraft (whose debt is no lot)."""
     expires: bool = True
     """Derived: lots of this type may carry an expiry."""
+    plain: bool = True
+    """Derived: with a running balance, nothing that expires and no rate to track."""
 
     def info(self) -> AccountTypeInfo:
         """As callers see it."""
@@ -131,7 +133,7 @@ def load_account_types(document: TomlDocument | None = None) -> AccountTypes:
     document = document or load_toml("kessai.config", "account_types.toml")
     types: dict[str, AccountType] = {}
     for code, written in document.table("types", AccountType).items():
-        for derived in ("code", "has_lots", "expires"):
+        for derived in ("code", "has_lots", "expires", "plain"):
             if derived in document.data["types"][code]:
                 raise document.error(("types", code, derived), "unknown key")
         for attribute, impossible, why in IMPOSSIBLE:
@@ -163,4 +165,5 @@ def complete(code: str, written: AccountType) -> AccountType:
         code=code,
         has_lots=has_lots,
         expires=has_lots and written.expires_after_days is not None,
+        plain=not written.log_only and written.expires_after_days is None and not written.rate_tracked,
     )

@@ -7,69 +7,64 @@ WITH fence AS (
 ), changed AS (
     UPDATE ledger.account AS a SET balance = u.balance, held = u.held, version = u.version, overdraft = u.overdraft,
         frozen = u.frozen, closed = u.closed, flush_id = $1
-    FROM unnest($9::uuid[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[],
-        $16::boolean[]) AS u (account_id, was, balance, held, version, overdraft, frozen, closed)
+    FROM unnest($9::ledger.account_change[]) AS u
     WHERE a.account_id = u.account_id AND a.version = u.was
     RETURNING 1
 ), consulted AS (
     SELECT 1 FROM ledger.account AS a
-    JOIN unnest($17::uuid[], $18::bigint[]) AS u (account_id, version)
+    JOIN unnest($10::uuid[], $11::bigint[]) AS u (account_id, version)
         ON a.account_id = u.account_id AND a.version = u.version
 ), logged AS (
     INSERT INTO ledger.account_log (account_id, sequence, exchange_id, leg, amount, held_change, balance, held, flush_id)
     SELECT u.account_id, u.sequence, u.exchange_id, u.leg, u.amount, u.held_change, u.balance, u.held, $1
-    FROM unnest($19::uuid[], $20::bigint[], $21::uuid[], $22::int[], $23::bigint[], $24::bigint[], $25::bigint[],
-        $26::bigint[]) AS u (account_id, sequence, exchange_id, leg, amount, held_change, balance, held)
+    FROM unnest($12::ledger.log_entry[]) AS u
 ), consumed AS (
     UPDATE ledger.lot AS l SET remaining = u.remaining, held = u.held, is_open = u.remaining > 0
-    FROM unnest($27::uuid[], $28::bigint[], $29::bigint[], $30::bigint[]) AS u (account_id, sequence, remaining, held)
+    FROM unnest($13::ledger.lot_change[]) AS u
     WHERE l.account_id = u.account_id AND l.sequence = u.sequence
     RETURNING 1
 ), credited AS (
     INSERT INTO ledger.lot (account_id, sequence, amount, remaining, held, is_open, expires_at, rate)
     SELECT u.account_id, u.sequence, u.amount, u.remaining, u.held, u.remaining > 0, u.expires_at, u.rate
-    FROM unnest($31::uuid[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], $36::timestamptz[],
-        $37::text[]) AS u (account_id, sequence, amount, remaining, held, expires_at, rate)
+    FROM unnest($14::ledger.lot_birth[]) AS u
 ), traced AS (
     INSERT INTO ledger.lot_log (account_id, sequence, lot_sequence, amount, held_change)
     SELECT u.account_id, u.sequence, u.lot_sequence, u.amount, u.held_change
-    FROM unnest($38::uuid[], $39::bigint[], $40::bigint[], $41::bigint[], $42::bigint[])
-        AS u (account_id, sequence, lot_sequence, amount, held_change)
+    FROM unnest($15::ledger.lot_entry[]) AS u
 ), exchanged AS (
     INSERT INTO ledger.exchange (exchange_id, flush_id, ordinal, record, digest, caller, processing_id)
     SELECT u.exchange_id, $1, u.ordinal, u.record, u.digest, u.caller, u.processing_id
-    FROM unnest($43::uuid[], $44::int[], $45::bytea[], $46::bytea[], $47::text[], $48::text[])
-        AS u (exchange_id, ordinal, record, digest, caller, processing_id)
+    FROM unnest($16::ledger.exchange_birth[]) AS u
 ), hot AS (
     INSERT INTO ledger.hot_log (account_id, flush_id, ordinal, exchange_id, leg, amount)
     SELECT u.account_id, $1, u.ordinal, u.exchange_id, u.leg, u.amount
-    FROM unnest($49::uuid[], $50::int[], $51::uuid[], $52::int[], $53::bigint[])
+    FROM unnest($17::uuid[], $18::int[], $19::uuid[], $20::int[], $21::bigint[])
         AS u (account_id, ordinal, exchange_id, leg, amount)
 ), published AS (
     INSERT INTO ledger.outbox (outbox_id, topic, event_count, payload, recorded_at)
     SELECT u.outbox_id, u.topic, u.event_count, u.payload, u.recorded_at
-    FROM unnest($54::uuid[], $55::text[], $56::int[], $57::bytea[], $58::timestamptz[])
+    FROM unnest($22::uuid[], $23::text[], $24::int[], $25::bytea[], $26::timestamptz[])
         AS u (outbox_id, topic, event_count, payload, recorded_at)
 ), begun AS (
     INSERT INTO ledger.exchange_state (exchange_id, state, version, expires_at, is_held, progress)
     SELECT u.exchange_id, u.state, u.version, u.expires_at, u.state = 'AUTHORIZED', u.progress
-    FROM unnest($59::uuid[], $60::text[], $61::bigint[], $62::timestamptz[], $63::bytea[])
+    FROM unnest($27::uuid[], $28::text[], $29::bigint[], $30::timestamptz[], $31::bytea[])
         AS u (exchange_id, state, version, expires_at, progress)
 ), acted AS (
     INSERT INTO ledger.exchange_action (exchange_id, action_id, flush_id, ordinal, record, caller, processing_id)
     SELECT u.exchange_id, u.action_id, $1, u.ordinal, u.record, u.caller, u.processing_id
-    FROM unnest($64::uuid[], $65::uuid[], $66::int[], $67::bytea[], $68::text[], $69::text[])
+    FROM unnest($32::uuid[], $33::uuid[], $34::int[], $35::bytea[], $36::text[], $37::text[])
         AS u (exchange_id, action_id, ordinal, record, caller, processing_id)
 ), carried AS (
     UPDATE ledger.exchange_state AS s SET state = u.state, version = u.version, is_held = u.state = 'AUTHORIZED',
         progress = u.progress
-    FROM unnest($70::uuid[], $71::text[], $72::bigint[], $73::bigint[], $74::bytea[])
+    FROM unnest($38::uuid[], $39::text[], $40::bigint[], $41::bigint[], $42::bytea[])
         AS u (exchange_id, state, was, version, progress)
     WHERE s.exchange_id = u.exchange_id AND s.version = u.was
     RETURNING 1
 ), named AS (
     INSERT INTO ledger.exchange_reference (reference, exchange_id)
-    SELECT u.reference, u.exchange_id FROM unnest($75::text[], $76::uuid[]) AS u (reference, exchange_id)
+    SELECT u.reference, u.exchange_id FROM unnest($43::text[], $44::uuid[]) AS u (reference, exchange_id)
 )
 INSERT INTO ledger.flush (flush_id, slot, epoch, sequence, effects, digest, seal, expected, verified)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8,

@@ -1,4 +1,4 @@
-"""A page as arrays, one a column, in the order of the statements that write it."""
+"""A page as the statements that write it want it: arrays of rows for what is many, one array a column for the rest."""
 
 from __future__ import annotations
 
@@ -63,15 +63,13 @@ def rows_of(page: Page) -> Rows:
         digest=page_digest(page.records, [row[3] for row in page.exchanges]),
         expected=1 + len(changed) + len(page.consulted) + len(page.lots) + len(carried),
         flush=[
-            *columns(ordered([_changed(account) for account in changed]), 8),
+            ordered([_changed(account) for account in changed]),
             *_consulted(page),
-            *columns(ordered(page.logs), 8),
-            *columns(
-                ordered([(owner.hex, lot.sequence, lot.remaining, lot.held) for lot, owner in page.lots.items()]), 4
-            ),
-            *columns(ordered(list(_new_lots(page))), 7),
-            *columns(ordered(page.lot_logs), 5),
-            *columns(page.exchanges, 6),
+            ordered(page.logs),
+            ordered([(owner.hex, lot.sequence, lot.remaining, lot.held) for lot, owner in page.lots.items()]),
+            ordered(list(_new_lots(page))),
+            ordered(page.lot_logs),
+            page.exchanges,
             *columns(page.hot_logs, 5),
             *columns(_outbox(page), 5),
             *columns([_begun(progress) for progress, was in page.progress.items() if was == 0], 5),
@@ -87,7 +85,7 @@ def rows_of(page: Page) -> Rows:
 def _changed(account: AccountState) -> tuple[object, ...]:
     return (
         account.hex, account.was, account.balance, account.held, account.version, account.overdraft,
-        account.freeze.value, account.closed,
+        account.freeze, account.closed,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import itertools
 import os
 import pwd
 import secrets
@@ -41,6 +42,9 @@ START_TIMEOUT_S = 300.0
 """Long enough for crash recovery of a full `max_wal_size`."""
 STOP_TIMEOUT_S = 60.0
 START_ATTEMPTS_MAX = 5
+LEFT_OVER_S_MAX = 30.0
+"""How long to wait for processes of a killed server that still hold its shared memory."""
+LOG_TAIL_BYTES = 1_000
 LOG_BYTES_MAX = 16 * 1024 * 1024
 SOCKET_PATH_MAX = 100
 
@@ -245,15 +249,22 @@ class EmbeddedPostgres:
     # -- starting --------------------------------------------------------------------------------------------------
 
     async def _launch(self) -> None:
-        for attempt in range(START_ATTEMPTS_MAX):
+        until = time.monotonic() + LEFT_OVER_S_MAX
+        for attempt in itertools.count():
             self.port = self.port or _free_port()
             self._process = self._spawn()
             if await self._ready(self._process):
                 return
             if attempt == 1:
                 self.port = 0  # somebody else may have taken it meanwhile
-            await asyncio.sleep(0.2 * attempt)  # backends of a killed server need a moment to notice and leave
+            if attempt >= START_ATTEMPTS_MAX and (not self._is_left_over() or time.monotonic() > until):
+                break
+            await asyncio.sleep(min(1.0, 0.2 * attempt))  # what a killed server left needs a moment to notice and leave
         raise OperatorError(f"PostgreSQL does not start in {self.data}: {_last_line(self._log().read_bytes())}")
+
+    def _is_left_over(self) -> bool:
+        """Whether a process of a server that was killed, perhaps while it recovered, still holds the shared memory."""
+        return b"shared memory block" in self._log().read_bytes()[-LOG_TAIL_BYTES:]
 
     def _log(self) -> Path:
         return self.data / "postgres.log"

@@ -48,6 +48,8 @@ def _leg_of_posting(posting: Posting) -> ExchangeLeg:
 
 def lot_takings(account_id: str, takings: list[list[int]]) -> list[LotTaking]:
     """Consumed and returned lots; mere holds are left out."""
+    if not takings:
+        return []
     prefix = f"lot_{account_id[4:]}_"
     return [LotTaking(lot_id=f"{prefix}{sequence}", amount_minor=amount) for sequence, amount, _ in takings if amount]
 

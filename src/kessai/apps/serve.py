@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -18,6 +17,7 @@ import structlog
 import uvicorn
 
 from kessai.apps.jobs import Scheduler
+from kessai.apps.memory import settle_memory
 from kessai.apps.wiring import Platform
 from kessai.foundation.config import Settings
 from kessai.foundation.door import carried_to_completion
@@ -102,7 +102,7 @@ async def serve(
             await asyncio.sleep(0.005)
         await grpc_server.start()
         await scheduler.open()
-        _settle_memory()
+        settle_memory()
         ready(grpc_port)
         await _until_either(serving, stop)
         platform.ready = False
@@ -143,10 +143,3 @@ async def _until_either(serving: asyncio.Task[None], stop: asyncio.Event) -> Non
     asked.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await asked
-
-
-def _settle_memory() -> None:
-    """What start-up made lives as long as the process: the collector need not look at it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)

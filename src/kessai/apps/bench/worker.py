@@ -6,7 +6,6 @@ Started with `spawn` and told what to do over a pipe, so that its memory is the 
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from kessai.apps.bench.mixes import (
     funding,
 )  # fmt: skip
 from kessai.apps.bench.spawned import Spawned, follow_orders
+from kessai.apps.memory import settle_memory
 from kessai.foundation.clock import SystemClock
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError
@@ -179,7 +179,7 @@ async def _singles(ledger: Ledger, load: Load) -> Tally:
 async def _measured(call: Callable[[int, Tally], Awaitable[None]], *, callers: int, seconds: float) -> Tally:
     """Run `callers` at once, each sending again as soon as it is answered; the time includes the last answers."""
     tally, turn = Tally(), 0
-    _settle_memory()
+    settle_memory()
     started = time.perf_counter()
     until = started + seconds
 
@@ -193,10 +193,3 @@ async def _measured(call: Callable[[int, Tally], Awaitable[None]], *, callers: i
     await asyncio.gather(*(caller() for _ in range(callers)))
     tally.elapsed_s = time.perf_counter() - started
     return tally
-
-
-def _settle_memory() -> None:
-    """As `kessai.apps.serve` does once it is up; what was drawn for this stretch would not be in a server at all."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)

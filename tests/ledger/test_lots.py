@@ -251,3 +251,38 @@ async def test_lot_with_the_last_instant_there_is(book: Book) -> None:
     await book.shows("cus:1/free_points", balance=10, available=10)
     await book.move("cus:1/free_points 4 > mer:1/unsettled_sales 4")
     assert [lot.remaining_minor for lot in await book.lots("cus:1/free_points")] == [6]
+
+
+async def test_credit_and_debit_of_an_account_with_many_lots_in_one_batch(book: Book) -> None:
+    for _ in range(13):
+        await book.give("cus:1/sales 10")
+    asked = [
+        book.request("bank/deposit 100 > cus:1/sales 100"),
+        book.request("cus:1/sales 230 > cus:2/sales 230"),
+    ]
+    told = await book.ledger.create_exchanges(api.CreateExchanges(exchanges=asked, all_or_nothing=True))
+    assert all(outcome.failure is None for outcome in told.outcomes)
+    await book.shows("cus:1/sales", balance=0)
+
+
+async def test_lot_captured_in_two_parts_returns_although_sooner_lots_fill_the_window(book: Book) -> None:
+    await book.give("cus:1/free_points 100 expires=100d")
+    await book.hold("cus:1/free_points 100 > mer:1/unsettled_sales 100", name="order")
+    await book.capture("order", 40, final=False)
+    await book.capture("order", 60)
+    for _ in range(14):
+        await book.give("cus:1/free_points 10 expires=10d")
+    await book.reverse("order")
+    await book.shows("cus:1/free_points", balance=240, available=240)
+
+
+async def test_lot_emptied_behind_a_held_one_returns_once(book: Book) -> None:
+    for days in (10, 20, 30):
+        await book.give(f"cus:1/free_points 100 expires={days}d")
+    await book.hold("cus:1/free_points 100 > mer:1/unsettled_sales 100", name="held", expires_at=None)
+    await book.move("cus:1/free_points 100 > mer:1/unsettled_sales 100", name="order")
+    await book.reverse("order")
+    book.clock.advance(days=21)
+    await book.shows("cus:1/free_points", available=100)
+    await book.move("cus:1/free_points 100 > mer:1/unsettled_sales 100")
+    await book.shows("cus:1/free_points", available=0)

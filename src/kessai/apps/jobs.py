@@ -62,6 +62,8 @@ async def run_due(platform: Platform) -> list[JobDone]:
             done.append(JobDone(name=name, done=await job.run(platform)))
         except PaymentError as error:
             log.warning("job_failed", job=name, error=str(error))
+        except Exception:
+            log.exception("job_failed", job=name)
     return done
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Connection, Database, load_queries, role_of
-from kessai.foundation.errors import Conflict, NotFound
+from kessai.foundation.errors import Conflict, NotFound, Refused
 from kessai.services.ledger.domain.state import micros
 from kessai.services.ledger.domain.types import AccountTypes
 from kessai.services.ledger.service import LedgerService
@@ -44,7 +44,7 @@ class LedgerJobs:
     async def _expire(self, exchange_id: str) -> int:
         try:
             await self._ledger.expire_exchange(exchange_id)
-        except (Conflict, NotFound):
+        except (Conflict, NotFound, Refused):  # captured or voided just now
             return 0
         return 1
 

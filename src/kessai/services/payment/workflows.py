@@ -310,6 +310,9 @@ async def release_value(activity: Activity[Deps], task: Task) -> Settled:
         if refusal.code != "exchange_not_authorized":
             raise
         exchange = await ledger.get_exchange(GetExchange(exchange_id=exchange_id))
+        captured = sum(leg.captured_minor for leg in exchange.legs if leg.amount_minor > 0)
+        if exchange.state is ExchangeState.CAPTURED and captured == task.payment.captured_minor > 0:
+            return Settled()  # captured in part, and the rest let go already
         if exchange.state not in (ExchangeState.EXPIRED, ExchangeState.VOIDED):
             raise
         return Settled(expired=exchange.state is ExchangeState.EXPIRED)

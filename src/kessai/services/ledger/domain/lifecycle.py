@@ -59,11 +59,11 @@ def capture(memory: Memory, page: Page, command: Capture) -> Exchange:
     accounts = _accounts(memory, progress)
     hold_to_rate(progress, accounts, [leg.captured + each for leg, each in zip(progress.legs, amounts, strict=True)])
     _require_open(progress, accounts, amounts)
-    was = progress.version
+    carry_on(page, progress)
     postings = _move(page, progress, accounts, amounts, release=done_with)
     if done_with:
         progress.state = ExchangeState.CAPTURED
-    return record_action(page, progress, was, command, "captured", postings)
+    return record_action(page, progress, command, "captured", postings)
 
 
 def _require_authorized(progress: Progress) -> None:
@@ -179,25 +179,23 @@ def release(memory: Memory, page: Page, command: Release) -> Exchange:
     _require_authorized(progress)
     if command.expiry and (progress.expires is None or progress.expires > page.now):
         raise Conflict("hold_not_expired", "The exchange may still be captured.")
-    was = progress.version
+    carry_on(page, progress)
     postings = _move(page, progress, _accounts(memory, progress), [0] * len(progress.legs), release=True)
     if any(leg.captured for leg in progress.legs):
         progress.state = ExchangeState.CAPTURED
     else:
         progress.state = ExchangeState.EXPIRED if command.expiry else ExchangeState.VOIDED
-    return record_action(page, progress, was, command, "expired" if command.expiry else "voided", postings)
+    return record_action(page, progress, command, "expired" if command.expiry else "voided", postings)
 
 
 def record_action(
     page: Page,
     progress: Progress,
-    was: int,
     command: Capture | Release,
     action: str,
     postings: list[Posting],
 ) -> Exchange:
     """Write an action's row and record; gives the exchange as it stands."""
-    carry_on(page, progress, was)
     progress.actions.append(Done(command.action_id, command.digest))
     record = encode(
         ExchangeRecorded(
@@ -224,7 +222,7 @@ def record_action(
     return answer
 
 
-def carry_on(page: Page, progress: Progress, was: int) -> None:
-    """Mark an exchange as carried further on this page; `was` is the version its row had before."""
-    page.progress.setdefault(progress, was)
+def carry_on(page: Page, progress: Progress) -> None:
+    """Mark an exchange as carried further on this page, before anything of it is changed."""
+    page.progress.setdefault(progress, progress.version)
     progress.version += 1

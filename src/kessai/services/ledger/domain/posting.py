@@ -90,18 +90,19 @@ def debit(
     if not account.type.has_lots:
         return enter(page, account, exchange_hex, leg, -amount, 0, [])
     page.touch(account)
-    takings = _take(page, account, amount, holding=False)
+    takings, emptied = _take(page, account, amount, holding=False)
     posting = enter(page, account, exchange_hex, leg, -amount, 0, takings)
     if rate is not None and account.type.rate_tracked:
         posting[11] = _gain(account, takings, rate)
-    if not account.lots[0].remaining:
+    if emptied:
         account.drop_empty()
     return posting
 
 
-def _take(page: Page, account: AccountState, amount: int, *, holding: bool) -> list[Taking]:
-    """Consume or hold free parts of unexpired lots in order."""
+def _take(page: Page, account: AccountState, amount: int, *, holding: bool) -> tuple[list[Taking], bool]:
+    """Consume or hold free parts of unexpired lots in order; tells also whether one is exhausted by it."""
     takings: list[Taking] = []
+    emptied = False
     now = page.now
     for lot in account.lots:
         free = lot.remaining - lot.held
@@ -112,7 +113,8 @@ def _take(page: Page, account: AccountState, amount: int, *, holding: bool) -> l
             lot.held += take
             takings.append([lot.sequence, 0, take])
         else:
-            lot.remaining -= take
+            lot.remaining = rest = lot.remaining - take
+            emptied = emptied or not rest
             takings.append([lot.sequence, -take, 0])
         if lot.landed != page.serial:
             lot.landed = page.serial
@@ -123,7 +125,7 @@ def _take(page: Page, account: AccountState, amount: int, *, holding: bool) -> l
     if amount:
         # The check before has seen the balance, so what is missing lies beyond the window.
         raise NeedLots(account.account_id)
-    return takings
+    return takings, emptied
 
 
 def hold(
@@ -133,7 +135,9 @@ def hold(
     if account.type.log_only:
         return None, [[0, amount]]
     page.touch(account)
-    takings = _take(page, account, amount, holding=True) if account.type.has_lots else []
+    takings: list[Taking] = []
+    if account.type.has_lots:
+        takings, _ = _take(page, account, amount, holding=True)
     posting = enter(page, account, exchange_hex, leg, 0, amount, takings)
     return posting, [[sequence, held] for sequence, _, held in takings] or [[0, amount]]
 
@@ -236,9 +240,11 @@ def _refill(page: Page, account: AccountState, lot: Lot, amount: int) -> None:
     if lot.landed != page.serial:
         lot.landed = page.serial
         page.lots[lot] = account
-    if was_empty:
-        account.side.pop(lot.sequence, None)
-        account.keep(lot)
+    if was_empty and lot not in account.lots:
+        if account.keep(lot):
+            account.side.pop(lot.sequence, None)
+        else:
+            account.side[lot.sequence] = lot
 
 
 def _gain(account: AccountState, takings: list[Taking], rate: str) -> int:

@@ -6,7 +6,7 @@ from kessai.foundation.errors import Conflict, Refused
 from kessai.foundation.money import BALANCE_MINOR_MAX
 from kessai.services.ledger.api import Exchange, ExchangeRecorded, ExchangeState, account_id_of
 from kessai.services.ledger.domain.answers import answer_of_record, legs_of_postings
-from kessai.services.ledger.domain.commands import Reverse, Sweep
+from kessai.services.ledger.domain.commands import NeedLots, Reverse, Sweep
 from kessai.services.ledger.domain.create import Memory, encode, spendable
 from kessai.services.ledger.domain.lifecycle import carry_on, chosen_amounts, find, hold_to_rate
 from kessai.services.ledger.domain.page import Page, Posting
@@ -32,6 +32,7 @@ def reverse(memory: Memory, page: Page, command: Reverse) -> Exchange:
     accounts = [memory.accounts[leg.account_id] for leg in original.legs]
     hold_to_rate(original, accounts, [leg.reversed + each for leg, each in zip(original.legs, amounts, strict=True)])
     _check(page, original, accounts, amounts)
+    carry_on(page, original)
     postings = _give_back(page, original, accounts, amounts, command.exchange_id[4:])
     return _record(page, command, original, postings)
 
@@ -89,7 +90,6 @@ def _give_back(
 
 def _record(page: Page, command: Reverse, original: Progress, postings: list[Posting]) -> Exchange:
     request = command.request
-    carry_on(page, original, original.version)
     record = encode(
         ExchangeRecorded(
             exchange_id=command.exchange_id,
@@ -149,6 +149,8 @@ def sweep(memory: Memory, page: Page, command: Sweep) -> Exchange:
     """Post what sits in an account's expired lots, and is not held, to breakage (失効)."""
     account = memory.accounts[command.account_id]
     page.consult(account)
+    if not account.complete and (not account.lots or account.lots[-1].expires <= page.now):
+        raise NeedLots(account.account_id)
     expired = [lot for lot in account.lots if lot.expires <= page.now and lot.remaining > lot.held]
     breakage = memory.types.breakage(account.type.asset)
     if not expired or breakage is None:

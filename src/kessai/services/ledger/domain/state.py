@@ -122,21 +122,24 @@ class AccountState:
         """Whether `lot(sequence)` would find it."""
         return sequence in self.side or any(lot.sequence == sequence for lot in self.lots)
 
-    def keep(self, lot: Lot) -> None:
-        """Place an open lot in the window if it belongs there; what lies beyond a full window stays outside."""
+    def keep(self, lot: Lot) -> bool:
+        """Place an open lot in the window; False when it lies beyond one that is not complete."""
         lots = self.lots
         if not lots or lots[-1] < lot:
-            if not self.complete or len(lots) >= WINDOW_MAX:
-                self.complete = False
-                return
+            if not self.complete:
+                return False
             lots.append(lot)
         else:
             insort(lots, lot)
-        if len(lots) > 2 * WINDOW_MAX:
-            dropped = lots.pop()
-            self.complete = False
-            if dropped.held:
-                self.side[dropped.sequence] = dropped
+        return True
+
+    def trim(self) -> None:
+        """After a page: keep the first lots only. Those that are held stay at hand beside the window."""
+        for lot in self.lots[WINDOW_MAX:]:
+            if lot.held:
+                self.side[lot.sequence] = lot
+        del self.lots[WINDOW_MAX:]
+        self.complete = False
 
     def drop_empty(self) -> None:
         """Take exhausted lots out of the window; those that a later command of the page may refill stay at hand."""

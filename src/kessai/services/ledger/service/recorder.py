@@ -10,7 +10,7 @@ from kessai.foundation.clock import Clock
 from kessai.foundation.db import EXHAUSTED, LOST, Connection, Database, role_of
 from kessai.foundation.errors import PaymentError, Unavailable
 from kessai.foundation.events import wake
-from kessai.foundation.groupcommit import GroupCommit, MustSettle
+from kessai.foundation.groupcommit import Conflicted, GroupCommit, MustSettle
 from kessai.services.ledger.api import account_id_of
 from kessai.services.ledger.domain.book import Book
 from kessai.services.ledger.domain.commands import (
@@ -40,6 +40,7 @@ EXCHANGES_MAX = 20_000
 SIDE_LOTS_MAX = 64
 LOCK_FROM_ATTEMPT = 3
 LOTS_GROWTH = 8
+LOTS_MAX = 1_000_000
 SLICE = 200
 """Commands decided at a stretch."""
 
@@ -50,6 +51,8 @@ class Draft:
 
     page: Page
     rows: Rows
+    epoch: int
+    """The writer's epoch when it was decided: under another one its flush id is no longer the newest."""
 
 
 class Recorder:
@@ -127,8 +130,7 @@ class Recorder:
         except NeedLots as need:
             self.book.forget(page)
             self.book.accounts.pop(need.account_id, None)
-            hex_id = need.account_id[4:]
-            self._wishes[hex_id] = self._wishes.get(hex_id, WINDOW_MAX) * LOTS_GROWTH
+            self._wish_for_more(need.account_id[4:])
             raise MustSettle from None
         except BaseException:
             self.book.forget(page)
@@ -141,7 +143,15 @@ class Recorder:
         for account in page.accounts:
             if account.side:
                 account.forget_empty()
-        return Draft(page, rows)
+            if len(account.lots) > 2 * WINDOW_MAX:
+                account.trim()
+        return Draft(page, rows, self.writer.epoch)
+
+    def _wish_for_more(self, account_hex: str) -> None:
+        wished = self._wishes.get(account_hex, WINDOW_MAX)
+        if wished >= LOTS_MAX:
+            raise Unavailable("too_many_lots", "The account has more lots than can be worked on at once.")
+        self._wishes[account_hex] = min(LOTS_MAX, wished * LOTS_GROWTH)
 
     async def _may_be_repetitions(self, commands: list[Command], page: Page) -> bool:
         """Is a refusal perhaps to be answered from store? A repetition gets its answer whatever has changed since.
@@ -302,6 +312,8 @@ class Recorder:
     async def _commit(self, draft: Draft) -> Sequence[Answer | PaymentError]:
         page = draft.page
         if not page.empty:
+            if draft.epoch != self.writer.epoch:
+                raise Conflicted
             await self.writer.write(draft.rows)
             wake(self._database, SERVICE)
         elif page.consulted:
@@ -321,9 +333,12 @@ class Recorder:
         """Keep memory bounded: the oldest go first, those used since they were last considered get another round."""
         _second_chance(self.book.accounts, self._landed)
         exchanges: dict[str, Progress] = self.book.exchanges
-        if len(exchanges) > EXCHANGES_MAX and self._landed == self._serial:
-            for exchange_id in list(exchanges)[: len(exchanges) - EXCHANGES_MAX]:
-                del exchanges[exchange_id]
+        surplus = len(exchanges) - EXCHANGES_MAX
+        if surplus > 0:
+            in_flight = self._newest.progress if self._newest is not None and self._newest.serial > self._landed else {}
+            for exchange_id in list(exchanges)[:surplus]:
+                if exchanges[exchange_id] not in in_flight:
+                    del exchanges[exchange_id]
 
 
 def _slices(commands: list[Command]) -> Iterator[list[Command]]:

@@ -130,7 +130,7 @@ class Writer:
         self.slot, self.epoch, self.sequence = row["slot"], row["epoch"], 0
         self.seal = GENESIS
         self.last_id = max(self.last_id, row["stable_id"])
-        self.landed_id = self.last_id
+        self.landed_id = row["stable_id"]
         log.info("writer_slot_taken", slot=self.slot, epoch=self.epoch)
 
     def next_id(self, floor: int) -> int:

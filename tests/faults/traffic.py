@@ -16,6 +16,9 @@ import httpx
 MERCHANT = "merchant:stall"
 OPENING_MINOR = 500_000
 RETRY_DELAY_S = 0.03
+CONNECTION_LOST = (httpx.TransportError, AttributeError)
+"""A server that is killed right after it accepts leaves anyio with a socket that is None: an AttributeError from within
+the HTTP library, where it means a lost connection."""
 PATIENCE_S = 60.0
 """A request that has no definite answer by then counts as lost."""
 
@@ -138,7 +141,7 @@ class Traffic:
             url = self._dice.choice(self.urls)
             try:
                 response = await self._http.post(url + path, json=body, headers={"Idempotency-Key": key})
-            except httpx.TransportError as error:
+            except CONNECTION_LOST as error:
                 latest = repr(error)
                 await asyncio.sleep(RETRY_DELAY_S)
                 continue

@@ -44,8 +44,8 @@ class Page:
     """Looked at only: their versions are verified."""
     lots: dict[Lot, AccountState] = field(default_factory=dict)
     """Touched lots that the database already has."""
-    new_lots: list[tuple[AccountState, Lot, str]] = field(default_factory=list)
-    """Lots born here, with the exchange that made them."""
+    new_lots: list[tuple[AccountState, Lot]] = field(default_factory=list)
+    """Lots born here."""
     progress: dict[Progress, int] = field(default_factory=dict)
     """Exchanges carried further, with the version the database had (0: no row yet)."""
     births: dict[AccountState, str] = field(default_factory=dict)

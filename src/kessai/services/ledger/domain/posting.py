@@ -60,14 +60,13 @@ def credit(
     """Add value as a new lot."""
     posting = enter(page, account, exchange_hex, leg, amount, 0, [])
     if account.type.has_lots:
-        _new_lot(page, account, exchange_hex, posting, amount, expires, rate)
+        _new_lot(page, account, posting, amount, expires, rate)
     return posting
 
 
 def _new_lot(
     page: Page,
     account: AccountState,
-    exchange_hex: str,
     posting: Posting,
     amount: int,
     expires: int | None,
@@ -77,7 +76,7 @@ def _new_lot(
     sequence = account.version
     lot = Lot(sequence, amount, amount, 0, until, rate)
     lot.landed = page.serial
-    page.new_lots.append((account, lot, exchange_hex))
+    page.new_lots.append((account, lot))
     posting[9] = expires
     posting[10] = rate
     account.keep(lot)
@@ -230,7 +229,7 @@ def restore(
     posting = enter(page, account, exchange_hex, number, amount, 0, takings)
     if afresh:
         grace = page.now + account.type.grace_days * 86_400_000_000
-        _new_lot(page, account, exchange_hex, posting, afresh, grace, rate)
+        _new_lot(page, account, posting, afresh, grace, rate)
     return posting
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import insort
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from kessai.services.ledger.api import Account, Freeze
@@ -186,8 +185,3 @@ class AccountState:
 def lot_id(account_hex: str, sequence: int) -> str:
     """A lot's public id: its account and the sequence of the log entry that made it."""
     return f"lot_{account_hex}_{sequence}"
-
-
-def rate_value(rate: str) -> Decimal:
-    """An exchange rate as a number."""
-    return Decimal(rate)

@@ -13,7 +13,7 @@ from kessai.services.ledger.api import ExchangeState, Freeze
 from kessai.services.ledger.domain.answers import decode_record, progress_of_record
 from kessai.services.ledger.domain.commands import Stored
 from kessai.services.ledger.domain.progress import Done, LegProgress, Progress
-from kessai.services.ledger.domain.state import NEVER, SLOT_BITS, WINDOW_MAX, AccountState, Lot, micros
+from kessai.services.ledger.domain.state import NEVER, SLOT_BITS, AccountState, Lot, micros
 from kessai.services.ledger.domain.types import AccountTypes
 from kessai.services.ledger.store import PACKAGE
 
@@ -113,6 +113,3 @@ async def load_references(connection: Connection, references: Iterable[str]) -> 
     """Exchange ids by the references that are taken."""
     rows = await connection.fetch(_sql["load_references"], list(references))
     return {row["reference"]: "exc_" + row["exchange_id"].hex for row in rows}
-
-
-__all__ = ["WINDOW_MAX", "load_accounts", "load_actions", "load_exchanges", "load_named_lots", "load_references"]

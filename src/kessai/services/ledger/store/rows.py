@@ -94,7 +94,7 @@ def _consulted(page: Page) -> Columns:
 
 
 def _new_lots(page: Page) -> Iterable[tuple[object, ...]]:
-    for account, lot, _ in page.new_lots:
+    for account, lot in page.new_lots:
         expires = None if lot.expires == NEVER else instant(lot.expires)
         yield (account.hex, lot.sequence, lot.amount, lot.remaining, lot.held, expires, lot.rate)
 

@@ -173,8 +173,7 @@ def test_window_keeps_the_first_lots_in_order(given_lots: list[tuple[int, int]])
     ]
     for lot in lots:
         account.keep(lot)
-        if len(account.lots) > 2 * WINDOW_MAX:  # as after a page
-            account.trim()
+        account.settle()  # as after a page
     expected = sorted(lots, key=lambda lot: (lot.expires, lot.sequence))
     assert len(account.lots) <= 2 * WINDOW_MAX
     assert [lot.sequence for lot in account.lots] == [lot.sequence for lot in expected][: len(account.lots)]

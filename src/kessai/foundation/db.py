@@ -28,6 +28,9 @@ RETRIES_MAX = 12
 RETRY_DELAY_S_MAX = 0.25
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
+SENDING_TURNS = 200
+"""How often to look again at once whether a large statement is on its way, before pausing in between."""
+SENDING_PAUSE_S = 0.001
 RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError, OSError)
 """What a cut connection looks like: the outcome of a commit in flight is then unknown until it is looked up."""
@@ -135,6 +138,16 @@ class Database:
 async def _assume(connection: Connection, role: str | None) -> None:
     if role is not None:
         await connection.execute(f'SET ROLE "{role}"')
+
+
+async def everything_sent(connection: Connection) -> None:
+    """Wait until a statement's arguments have left this process (the driver shows its transport to nobody else)."""
+    transport = cast("Any", connection)._transport
+    await asyncio.sleep(0)
+    turns = 0
+    while not connection.is_closed() and transport.get_write_buffer_size():
+        turns += 1
+        await asyncio.sleep(0 if turns < SENDING_TURNS else SENDING_PAUSE_S)
 
 
 async def retrying(work: Callable[[], Awaitable[R]]) -> R:

@@ -124,6 +124,7 @@ def _take(page: Page, account: AccountState, amount: int, *, holding: bool) -> t
     if amount:
         # The check before has seen the balance, so what is missing lies beyond the window.
         raise NeedLots(account.account_id)
+    account.drawn += len(takings)
     return takings, emptied
 
 

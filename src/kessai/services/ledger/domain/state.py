@@ -22,6 +22,10 @@ NEVER = 1 << 62
 """Stands for "does not expire" where lots are ordered."""
 WINDOW_MAX = 12
 """Lots of one account kept in memory; the rest stay in the database until they are needed."""
+WINDOW_BUSY_MAX = 4_096
+"""The same for an account that many commands of each page draw on."""
+WINDOW_PAGES = 8
+"""For how many pages like the last one a busy account's window should do."""
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -68,8 +72,8 @@ class AccountState:
     """One account as memory knows it. `version` grows with every entry and every change of its settings."""
 
     __slots__ = (
-        "account_id", "balance", "closed", "complete", "freeze", "held", "hex", "landed", "lots", "metadata",
-        "opened", "overdraft", "owner", "side", "type", "used", "version", "was",
+        "account_id", "balance", "closed", "complete", "drawn", "freeze", "held", "hex", "landed", "lots", "metadata",
+        "opened", "overdraft", "owner", "side", "type", "used", "version", "was", "window",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +108,10 @@ class AccountState:
         self.complete = True
         self.side: dict[int, Lot] = {}
         """Lots beyond the window, or exhausted ones, that a held or reversed exchange names."""
+        self.window = WINDOW_MAX
+        """How many lots to keep between pages."""
+        self.drawn = 0
+        """Lots that the current page has consumed or held."""
         self.was = version
         """Version in the database before the current page touched it."""
         self.landed = 0
@@ -132,24 +140,33 @@ class AccountState:
             insort(lots, lot)
         return True
 
-    def trim(self) -> None:
-        """After a page: keep the first lots only. Those that are held stay at hand beside the window."""
-        for lot in self.lots[WINDOW_MAX:]:
+    def drop_empty(self) -> None:
+        """Take exhausted lots off the window's front; a later command of the page may still refill them."""
+        lots, gone = self.lots, 0
+        while gone < len(lots) and not lots[gone].remaining:
+            self.side[lots[gone].sequence] = lots[gone]
+            gone += 1
+        del lots[:gone]
+
+    def settle(self) -> None:
+        """After a page: let go of exhausted lots, and of those beyond the window; what is needed again is loaded."""
+        if self.side:
+            self.side = {sequence: lot for sequence, lot in self.side.items() if lot.remaining}
+        if self.held or self.type.expires:  # an exhausted lot may stand behind one that is held or has expired
+            self.lots = [lot for lot in self.lots if lot.remaining]
+        busy = min(WINDOW_BUSY_MAX, WINDOW_PAGES * self.drawn)
+        self.window = max(WINDOW_MAX, busy, self.window >> 1)
+        self.drawn = 0
+        if len(self.lots) > 2 * self.window:
+            self._trim()
+
+    def _trim(self) -> None:
+        """Keep the first lots only. Those that are held stay at hand beside the window."""
+        for lot in self.lots[self.window :]:
             if lot.held:
                 self.side[lot.sequence] = lot
-        del self.lots[WINDOW_MAX:]
+        del self.lots[self.window :]
         self.complete = False
-
-    def drop_empty(self) -> None:
-        """Take exhausted lots out of the window; those that a later command of the page may refill stay at hand."""
-        for lot in self.lots:
-            if not lot.remaining:
-                self.side[lot.sequence] = lot
-        self.lots = [lot for lot in self.lots if lot.remaining]
-
-    def forget_empty(self) -> None:
-        """After a page: let go of exhausted lots; one that is refilled some day is loaded again."""
-        self.side = {sequence: lot for sequence, lot in self.side.items() if lot.remaining}
 
     def expired_unposted(self, now: int) -> int:
         """What sits in expired lots of the window, free but no longer spendable."""

@@ -39,6 +39,8 @@ ACCOUNTS_MAX = 80_000
 EXCHANGES_MAX = 20_000
 SIDE_LOTS_MAX = 64
 LOCK_FROM_ATTEMPT = 3
+PAGE_MAX = 1_024
+"""Commands of one page, unless a batch is larger: the next page is decided while this one is being written."""
 LOTS_GROWTH = 8
 LOTS_MAX = 1_000_000
 SLICE = 200
@@ -62,7 +64,7 @@ class Recorder:
         self._database = database
         self.book = Book(types)
         self._group: GroupCommit[Command, Draft, Answer] = GroupCommit(
-            prepare=self._prepare, commit=self._commit, forget=self._forget, overlap=True
+            prepare=self._prepare, commit=self._commit, forget=self._forget, overlap=True, batch_max=PAGE_MAX
         )
         self.writer = Writer(database, clock, idle=lambda: self._group.idle)
         self._reading: Connection | None = None
@@ -112,6 +114,7 @@ class Recorder:
     async def _prepare(self, commands: list[Command], attempt: int) -> Draft:
         lock = attempt >= LOCK_FROM_ATTEMPT
         await self.writer.ready()
+        await self.writer.sent()
         self._evict()
         try:
             connection = await (self.writer.lock() if lock else self._reader())
@@ -124,13 +127,13 @@ class Recorder:
         try:
             for part in _slices(commands):
                 self.book.decide(page, part)
-                # Let the flush in flight go on meanwhile: its rows may still be on their way to the database.
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # let others have a turn
             self.book.finish(page)
+            rows = rows_of(page)
         except NeedLots as need:
+            account = self.book.accounts.pop(need.account_id, None)
             self.book.forget(page)
-            self.book.accounts.pop(need.account_id, None)
-            self._wish_for_more(need.account_id[4:])
+            self._wish_for_more(need.account_id[4:], WINDOW_MAX if account is None else account.window)
             raise MustSettle from None
         except BaseException:
             self.book.forget(page)
@@ -139,19 +142,15 @@ class Recorder:
             self.book.forget(page)
             raise MustSettle
         self._newest = page
-        rows = rows_of(page)
         for account in page.accounts:
-            if account.side:
-                account.forget_empty()
-            if len(account.lots) > 2 * WINDOW_MAX:
-                account.trim()
+            account.settle()
         return Draft(page, rows, self.writer.epoch)
 
-    def _wish_for_more(self, account_hex: str) -> None:
-        wished = self._wishes.get(account_hex, WINDOW_MAX)
+    def _wish_for_more(self, account_hex: str, window: int) -> None:
+        wished = self._wishes.get(account_hex, 0)
         if wished >= LOTS_MAX:
             raise Unavailable("too_many_lots", "The account has more lots than can be worked on at once.")
-        self._wishes[account_hex] = min(LOTS_MAX, wished * LOTS_GROWTH)
+        self._wishes[account_hex] = min(LOTS_MAX, max(wished * LOTS_GROWTH, window * 2, WINDOW_MAX * LOTS_GROWTH))
 
     async def _may_be_repetitions(self, commands: list[Command], page: Page) -> bool:
         """Is a refusal perhaps to be answered from store? A repetition gets its answer whatever has changed since.

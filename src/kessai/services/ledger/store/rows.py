@@ -12,12 +12,22 @@ import msgspec
 
 from kessai.foundation.events import encode_events
 from kessai.foundation.ids import new_hex
+from kessai.foundation.rowarray import EncodedRows, RowType
 from kessai.services.ledger.api import ExchangeState
 from kessai.services.ledger.domain.page import Page
 from kessai.services.ledger.domain.progress import Progress
 from kessai.services.ledger.domain.state import NEVER, AccountState, flush_instant, instant
 
 Columns = list[Sequence[object]]
+
+ACCOUNT_CHANGE = RowType("account_change", "uuid", "bigint", "bigint", "bigint", "bigint", "bigint", "text", "boolean")
+LOG_ENTRY = RowType("log_entry", "uuid", "bigint", "uuid", "int", "bigint", "bigint", "bigint", "bigint")
+LOT_CHANGE = RowType("lot_change", "uuid", "bigint", "bigint", "bigint")
+LOT_BIRTH = RowType("lot_birth", "uuid", "bigint", "bigint", "bigint", "bigint", "timestamptz", "text")
+LOT_ENTRY = RowType("lot_entry", "uuid", "bigint", "bigint", "bigint", "bigint")
+EXCHANGE_BIRTH = RowType("exchange_birth", "uuid", "int", "bytea", "bytea", "text", "text")
+ROW_TYPES = (ACCOUNT_CHANGE, LOG_ENTRY, LOT_CHANGE, LOT_BIRTH, LOT_ENTRY, EXCHANGE_BIRTH)
+"""The composite types of `write_flush`, as the migration declares them."""
 
 encode = msgspec.json.Encoder().encode
 by_account = itemgetter(0)
@@ -31,7 +41,7 @@ class Rows:
     effects: int
     digest: bytes
     expected: int
-    flush: Columns
+    flush: list[Sequence[object] | EncodedRows]
     births: Columns | None
     verified: Columns
     """Only looked at: for a page that writes nothing."""
@@ -63,13 +73,15 @@ def rows_of(page: Page) -> Rows:
         digest=page_digest(page.records, [row[3] for row in page.exchanges]),
         expected=1 + len(changed) + len(page.consulted) + len(page.lots) + len(carried),
         flush=[
-            ordered([_changed(account) for account in changed]),
+            ACCOUNT_CHANGE.encode(ordered([_changed(account) for account in changed])),
             *_consulted(page),
-            ordered(page.logs),
-            ordered([(owner.hex, lot.sequence, lot.remaining, lot.held) for lot, owner in page.lots.items()]),
-            ordered(list(_new_lots(page))),
-            ordered(page.lot_logs),
-            page.exchanges,
+            LOG_ENTRY.encode(ordered(page.logs)),
+            LOT_CHANGE.encode(
+                ordered([(owner.hex, lot.sequence, lot.remaining, lot.held) for lot, owner in page.lots.items()])
+            ),
+            LOT_BIRTH.encode(ordered(list(_new_lots(page)))),
+            LOT_ENTRY.encode(ordered(page.lot_logs)),
+            EXCHANGE_BIRTH.encode(page.exchanges),
             *columns(page.hot_logs, 5),
             *columns(_outbox(page), 5),
             *columns([_begun(progress) for progress, was in page.progress.items() if was == 0], 5),

@@ -21,12 +21,22 @@ import structlog
 from asyncpg.transaction import Transaction
 
 from kessai.foundation.clock import Clock
-from kessai.foundation.db import EXHAUSTED, LOST, RETRYABLE, Connection, Database, load_queries, role_of
+from kessai.foundation.db import (
+    EXHAUSTED,
+    LOST,
+    RETRYABLE,
+    Connection,
+    Database,
+    everything_sent,
+    load_queries,
+    role_of,
+)
 from kessai.foundation.errors import Unavailable, Unknown
 from kessai.foundation.groupcommit import Conflicted
+from kessai.foundation.rowarray import accept_encoded
 from kessai.services.ledger.domain.state import SLOT_BITS, SLOTS_MAX, micros
 from kessai.services.ledger.store import PACKAGE, SERVICE
-from kessai.services.ledger.store.rows import Rows
+from kessai.services.ledger.store.rows import ROW_TYPES, Rows
 
 LEASE = timedelta(seconds=10)
 HEARTBEAT_S = 2.0
@@ -99,6 +109,7 @@ class Writer:
                 connection = await self._database.connect(role_of(SERVICE))
                 try:
                     await connection.execute(PLANS)
+                    await accept_encoded(connection, SERVICE, ROW_TYPES)
                     with contextlib.suppress(asyncpg.InvalidParameterValueError):
                         # Several times quicker than the built-in default, where the server was built with it.
                         await connection.execute("SET default_toast_compression = lz4")
@@ -132,6 +143,14 @@ class Writer:
         self.last_id = max(self.last_id, row["stable_id"])
         self.landed_id = row["stable_id"]
         log.info("writer_slot_taken", slot=self.slot, epoch=self.epoch)
+
+    async def sent(self) -> None:
+        """Wait until the page in flight is on its way: a socket takes only part of a large one at once.
+
+        The rest goes when the loop is free, and deciding the next page would keep it busy.
+        """
+        if (connection := self._connection) is not None:
+            await everything_sent(connection)
 
     def next_id(self, floor: int) -> int:
         """A new flush id: now, but after every earlier one and after `floor`."""

@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 
-.PHONY: demo up test test-serializable check format faults soak bench lock contracts clean
+.PHONY: demo up test test-serializable check format faults soak bench bench-deps bench-lock lock contracts clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## start everything, play a business day, prove that it balances
@@ -32,7 +32,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix src tests
 	$(BIN)/ruff format src tests
 
-faults: $(STAMP)  ## fifty and more kills under load
+faults: $(STAMP)  ## fifty and more kills under load, and the whole fault matrix with its counts
 	KESSAI_FAULT_ROUNDS=$${KESSAI_FAULT_ROUNDS:-50} $(PYTEST) tests/faults -m "soak or not soak"
 
 soak: $(STAMP)  ## the long runs
@@ -46,6 +46,16 @@ bench: $(STAMP)  ## every measurement, one JSON line each
 	$(BIN)/kessai bench ledger --mode hot --processes 2 --json
 	$(BIN)/kessai bench ledger --mode grown --json
 	$(BIN)/kessai bench charge --json
+	$(BIN)/kessai bench charge --mix --json
+	$(BIN)/kessai bench isolation --json
+	$(BIN)/kessai bench workflow --mode recovery --json
+
+bench-deps: $(STAMP)  ## what `kessai bench workflow` is compared with; `make bench-lock` resolves it anew
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.lock
+
+bench-lock: $(STAMP)
+	echo dbos | $(BIN)/uv pip compile - --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --upgrade --quiet --no-header --no-annotate --output-file requirements-bench.lock
 
 contracts: $(STAMP)  ## write contracts/ anew from the doors
 	$(BIN)/kessai contracts

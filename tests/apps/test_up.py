@@ -231,6 +231,29 @@ async def test_impossible_account_type_is_refused_with_its_line(folder: Path) ->
     assert re.search(r"types\.toml, line 6: types\.hot\.retention_cap_minor", said)
 
 
+async def test_wrong_configuration_is_refused_before_a_key_is_made(folder: Path, start_up: StartUp) -> None:
+    said = await _refused("up", "--port", "0", "--grpc-port", "0", "--data", str(folder), "--payment-kinds", "nowhere")
+    assert said == "The configuration nowhere cannot be read: No such file or directory."
+    up = await start_up("--data", str(folder))
+    assert up.key is not None
+
+
+async def test_ctrl_c_during_the_start_ends_it_and_leaves_no_server(folder: Path) -> None:
+    data = folder / "data"
+    process = await asyncio.create_subprocess_exec(
+        *(*KESSAI, "up", "--port", "0", "--grpc-port", "0", "--data", str(data)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(TIMEOUT_S):
+        while not (data / "lock").exists():
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said, _ = await process.communicate()
+    assert (process.returncode, said) == (0, b"")
+    assert running_dsn(data) is None
+
+
 async def test_dead_worker_is_replaced_and_all_end_with_the_parent(folder: Path, start_up: StartUp) -> None:
     up = await start_up("--data", str(folder / "data"), "--workers", "2")
     parent = psutil.Process(up.process.pid)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -14,8 +15,10 @@ import requests
 import uvicorn
 import uvloop
 
+from kessai.apps.outside import simulated
 from kessai.apps.wiring import Platform, prepare
 from kessai.foundation.config import Settings
+from kessai.foundation.vault import new_vault_key
 
 START_TIMEOUT_S = 60
 
@@ -59,7 +62,11 @@ def live_platform(database_url: str) -> Generator[Live]:
 
 
 async def _open(database_url: str) -> tuple[Live, Callable[[], Coroutine[Any, Any, None]]]:
-    settings = Settings(sandbox=True)
+    outside = AsyncExitStack()
+    folder = outside.enter_context(tempfile.TemporaryDirectory(prefix="kessai-live-"))
+    settings = await outside.enter_async_context(
+        simulated(Settings(sandbox=True, vault_keys=new_vault_key(), data=folder))
+    )
     secret = await prepare(database_url, settings)
     assert secret is not None
     platform = Platform(database_url, settings, sandbox=True)
@@ -78,6 +85,7 @@ async def _open(database_url: str) -> tuple[Live, Callable[[], Coroutine[Any, An
         await serving
         await grpc_server.stop(1)
         await platform.close()
+        await outside.aclose()
 
     return Live(f"http://127.0.0.1:{port}", f"127.0.0.1:{grpc_port}", secret), close
 

@@ -17,7 +17,7 @@ def test_the_committed_contracts_agree_with_the_doors() -> None:
 
 
 def test_every_door_has_its_proto_file() -> None:
-    assert set(emitted()) == {"openapi.json", *(f"{door.__name__.lower()}.proto" for door in DOORS)}
+    assert set(emitted()) == {"openapi.json", "asyncapi.json", *(f"{door.__name__.lower()}.proto" for door in DOORS)}
 
 
 def test_a_stale_missing_or_left_over_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,12 +66,18 @@ def test_every_operation_answers_as_the_contract_tells(live: Live, mode: Generat
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tool's own and its dependencies'
         operations = _operations(live)
-        assert set(operations) == set(OPERATIONS)
+        assert sorted(map(_verb, operations.values())) == sorted(OPERATIONS)
         with requests.Session() as session:
             session.headers["Authorization"] = f"Bearer {live.secret}"
             known = make_things(live)
             for operation in operations.values():
                 _explore(operation, mode, session, known)
+
+
+def _verb(operation: Any) -> str:
+    """The verb's own name: an operation's id names the door as well where two doors share it."""
+    raw = operation.definition.raw
+    return raw["operationId"].removeprefix(f"{raw['tags'][0]}_")
 
 
 def _explore(operation: Any, mode: GenerationMode, session: requests.Session, known: dict[str, str]) -> None:

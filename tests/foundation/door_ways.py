@@ -13,6 +13,7 @@ import uvicorn
 
 from kessai.foundation.contract import BoundVerb, Message, verbs_of
 from kessai.foundation.door import close_client, grpc_client, grpc_server, rest_app, rest_client
+from kessai.foundation.door.listener import DoorProtocol
 from kessai.foundation.door.problem import error_of
 from kessai.foundation.door.sending import current_sending
 from tests.foundation.demo_door import Demo, DemoService, authenticate
@@ -23,7 +24,7 @@ WAYS = ("in_process", "rest", "grpc", "client")
 @asynccontextmanager
 async def served(app: Any) -> AsyncGenerator[str, None]:
     """An app on a real server with a free port; gives its address."""
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", http="httptools", access_log=False)
+    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", http=DoorProtocol, access_log=False)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:

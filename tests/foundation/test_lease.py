@@ -135,6 +135,8 @@ async def test_work_stops_when_its_lease_is_taken(shop: Database) -> None:
     task = asyncio.create_task(hold(Lease(shop, "shop", "work", lease_s=0.2), work))
     await begun.wait()
     await shop.fetch(None, "UPDATE shop.lease SET epoch = epoch + 1, holder = 'other'")
-    await stopped.wait()
+    async with asyncio.timeout(10):
+        await stopped.wait()
+    assert not task.done()  # it waits for the lease again
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -35,8 +35,10 @@ def queries() -> list[Sql]:
 def _named() -> Iterator[tuple[SchemaSpec, str, str, str]]:
     for spec in SCHEMAS:
         for package in (spec.package, *spec.components):
-            file = resources.files(package).joinpath("sql/queries.sql")
-            if file.is_file():
+            folder = resources.files(package).joinpath("sql")
+            for file in folder.iterdir() if folder.is_dir() else ():
+                if not file.name.endswith(".sql"):
+                    continue
                 text = file.read_text(encoding="utf-8").replace("{schema}", spec.service)
                 for name, query in Queries(text):
                     yield spec, package, name, query

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from kessai.services.ledger.api import ExchangeState, Freeze
 
+UNIT = 100
+"""Satoshi; whole yen buy whole units."""
 HOLD_LIFETIME = timedelta(days=7)
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -24,6 +26,8 @@ class Kind:
     cap: int | None = None
     days: int | None = None
     grace: int = 0
+    asset: str = "JPY"
+    rated: bool = False
 
 
 KINDS = {
@@ -32,6 +36,10 @@ KINDS = {
     "free_points": Kind(auto_create=True, days=180, grace=30),
     "paid_points": Kind(auto_create=True, days=365),
     "credit": Kind(has_lots=False),
+    "trading_funds": Kind(),
+    "btc": Kind(asset="BTC", rated=True),
+    "position": Kind(log_only=True, has_lots=False),
+    "position_btc": Kind(log_only=True, has_lots=False, asset="BTC"),
     "unsettled_sales": Kind(log_only=True, has_lots=False, auto_create=True),
     "deposit": Kind(log_only=True, has_lots=False, auto_create=True),
 }
@@ -45,9 +53,15 @@ class LotModel:
     remaining: int
     expires: datetime | None
     held: int = 0
+    rate: int | None = None
+    """Yen a unit (of 100 satoshi) at which it was acquired."""
 
     def expired(self, now: datetime) -> bool:
         return self.expires is not None and self.expires <= now
+
+
+Part = tuple[LotModel, int]
+"""So much of a lot."""
 
 
 @dataclass(eq=False)
@@ -70,14 +84,18 @@ class AccountModel:
         stale = sum(lot.remaining - lot.held for lot in self.lots if lot.expired(now))
         return self.balance - self.held - stale + self.overdraft
 
-    def credit(self, amount: int, expires: datetime | None) -> None:
+    def credit(self, amount: int, expires: datetime | None, rate: int | None = None) -> list[Part]:
+        """Gives what it has made."""
         self.balance += amount
-        if self.kind.has_lots:
-            self.lots.append(LotModel(amount, amount, expires))
+        if not self.kind.has_lots:
+            return []
+        lot = LotModel(amount, amount, expires, rate=rate if self.kind.rated else None)
+        self.lots.append(lot)
+        return [(lot, amount)]
 
-    def choose(self, amount: int, now: datetime) -> list[tuple[LotModel, int]]:
+    def choose(self, amount: int, now: datetime) -> list[Part]:
         """The lots that a debit or hold takes, and how much of each."""
-        chosen: list[tuple[LotModel, int]] = []
+        chosen: list[Part] = []
         for lot in self.in_order():
             take = 0 if lot.expired(now) else min(amount, lot.remaining - lot.held)
             if take:
@@ -89,15 +107,26 @@ class AccountModel:
 
 @dataclass(eq=False)
 class LegModel:
-    """One leg of an exchange; `amount` is signed, `taken` is what was consumed and not given back."""
+    """One leg of an exchange; `amount` is signed.
+
+    `taken` is what was consumed and not given back or, of a target, credited and not taken back.
+    """
 
     account: AccountModel
     amount: int
     expires: datetime | None = None
     captured: int = 0
     reversed: int = 0
-    holds: list[tuple[LotModel, int]] = field(default_factory=list)
-    taken: list[tuple[LotModel, int]] = field(default_factory=list)
+    holds: list[Part] = field(default_factory=list)
+    taken: list[Part] = field(default_factory=list)
+    gain: int = 0
+    """Realised on what is sold and has not come back."""
+
+    def realised(self, rate: int | None) -> int:
+        """The gain on what it has taken, sold at a rate."""
+        if rate is None or not self.account.kind.rated:
+            return 0
+        return sum(amount * (rate - lot.rate) for lot, amount in self.taken if lot.rate is not None) // UNIT
 
 
 @dataclass(eq=False)
@@ -107,6 +136,8 @@ class ExchangeModel:
     state: ExchangeState
     legs: list[LegModel]
     expires: datetime | None = None
+    rate: int | None = None
+    """Of an exchange of two assets."""
 
 
 @dataclass(frozen=True)
@@ -227,12 +258,34 @@ class LedgerModel:
                 continue
             if capture:
                 leg.captured = abs(leg.amount)
-                self._debit(leg, now) if leg.amount < 0 else leg.account.credit(leg.amount, leg.expires)
+                self._move(leg, now)
             elif leg.amount < 0 and not leg.account.kind.log_only:
                 leg.holds = leg.account.choose(-leg.amount, now)
                 leg.account.held -= leg.amount
                 for lot, amount in leg.holds:
                     lot.held += amount
+
+    def _move(self, leg: LegModel, now: datetime, rate: int | None = None) -> None:
+        if leg.amount < 0:
+            self._debit(leg, now)
+            leg.gain = leg.realised(rate)
+        else:
+            leg.taken = leg.account.credit(leg.amount, leg.expires, rate)
+
+    def trade(self, name: str, source: Ask, target: Ask, rate: int, now: datetime) -> str:
+        """Yen for bitcoin or the other way, at once, past two position accounts."""
+        if code := self._check_movements([source, target], [-source.amount, target.amount], now):
+            return code
+        legs = [LegModel(self.accounts[ask.account], amount)
+                for ask, amount in ((source, -source.amount), (target, target.amount))]  # fmt: skip
+        for kind in ("position_btc", "position"):
+            moved = sum(leg.amount for leg in legs if leg.account.kind.asset == KINDS[kind].asset)
+            legs.append(LegModel(AccountModel(KINDS[kind]), -moved))
+        for leg in legs:
+            leg.captured = abs(leg.amount)
+            self._move(leg, now, rate)
+        self.exchanges[name] = ExchangeModel(ExchangeState.CAPTURED, legs, rate=rate)
+        return ""
 
     def _expiry(self, ask: Ask, now: datetime) -> datetime | None:
         days = ask.days or self.accounts[ask.account].kind.days
@@ -269,13 +322,13 @@ class LedgerModel:
         leg.captured += part
         if leg.amount > 0:
             if part:
-                leg.account.credit(part, leg.expires)
+                leg.taken += leg.account.credit(part, leg.expires)
             return
         if not leg.account.kind.log_only:
             rest = -leg.amount - leg.captured
             leg.account.held -= part + (rest if release else 0)
         leg.account.balance -= part
-        kept: list[tuple[LotModel, int]] = []
+        kept: list[Part] = []
         for lot, held in leg.holds:
             take = min(held, part)
             part -= take
@@ -314,27 +367,56 @@ class LedgerModel:
 
     # -- reverse
 
-    def reverse(self, name: str, reversal: str, amount: int | None, now: datetime) -> str:
+    def reverse(
+        self, name: str, reversal: str, amount: int | None, now: datetime, units: int | None = None
+    ) -> tuple[str, list[int]]:
+        """The refusal's code, or "" with the gains that its legs tell; of an exchange of two assets so many `units`."""
         exchange = self.exchanges[name]
         if not any(leg.captured for leg in exchange.legs):
-            return "exchange_not_captured"
+            return "exchange_not_captured", []
+        if exchange.rate is not None and amount is not None:
+            return "unbalanced", []
         amounts = _spread(exchange, amount, [leg.captured - leg.reversed for leg in exchange.legs])
+        if units is not None and exchange.rate is not None and amounts is not None:
+            asked = [units * each for each in per_unit(exchange)]
+            amounts = asked if asked[0] <= amounts[0] else None
         if amounts is None or not any(amounts):
-            return "reversal_above_captured"
+            return "reversal_above_captured", []
         parts = [(leg, part) for leg, part in zip(exchange.legs, amounts, strict=True) if part]
         if code := self._check_reversal(parts, now):
-            return code
+            return code, []
         back: list[LegModel] = []
         for leg, part in sorted(parts, key=lambda each: each[0].amount < 0):
             leg.reversed += part
             mirrored = LegModel(leg.account, -part if leg.amount > 0 else part, captured=part)
             back.append(mirrored)
             if leg.amount > 0:
-                self._debit(mirrored, now)
+                self._take_back(leg, mirrored, now)
+                mirrored.gain = mirrored.realised(exchange.rate)
             else:
-                self._restore(leg, part, now)
-        self.exchanges[reversal] = ExchangeModel(ExchangeState.CAPTURED, back)
-        return ""
+                self._restore(leg, mirrored, now)
+                mirrored.gain = leg.realised(exchange.rate) - leg.gain
+                leg.gain += mirrored.gain
+        self.exchanges[reversal] = ExchangeModel(ExchangeState.CAPTURED, back, rate=exchange.rate)
+        return "", [leg.gain for leg in back]
+
+    def _take_back(self, leg: LegModel, mirrored: LegModel, now: datetime) -> None:
+        """From the lots that the credit made, the last first; then from others in order."""
+        left = -mirrored.amount
+        kept: list[Part] = []
+        for lot, made in reversed(leg.taken):
+            part = 0 if lot.expired(now) else min(made, left, lot.remaining - lot.held)
+            lot.remaining -= part
+            left -= part
+            if part:
+                mirrored.taken.append((lot, part))
+            if made > part:
+                kept.append((lot, made - part))
+        leg.taken = kept[::-1]
+        for lot, part in leg.account.choose(left, now):
+            lot.remaining -= part
+            mirrored.taken = _added(mirrored.taken, lot, part)
+        leg.account.balance += mirrored.amount
 
     def _check_reversal(self, parts: list[tuple[LegModel, int]], now: datetime) -> str:
         pending: dict[int, int] = {}
@@ -347,8 +429,9 @@ class LedgerModel:
                     return "insufficient_funds"
         return ""
 
-    def _restore(self, leg: LegModel, part: int, now: datetime) -> None:
-        leg.account.balance += part
+    def _restore(self, leg: LegModel, mirrored: LegModel, now: datetime) -> None:
+        part, account = mirrored.amount, leg.account
+        account.balance += part
         afresh = 0
         while part and leg.taken:
             lot, taken = leg.taken.pop()
@@ -356,12 +439,28 @@ class LedgerModel:
             part -= back
             if taken > back:
                 leg.taken.append((lot, taken - back))
-            if lot.expired(now) and leg.account.kind.grace:
+            if lot.expired(now) and account.kind.grace:
                 afresh += back
             else:
                 lot.remaining += back
+                mirrored.taken = _added(mirrored.taken, lot, back)
         if afresh:
-            leg.account.lots.append(LotModel(afresh, afresh, now + timedelta(days=leg.account.kind.grace)))
+            fresh = LotModel(afresh, afresh, now + timedelta(days=account.kind.grace))
+            account.lots.append(fresh)
+            mirrored.taken.append((fresh, afresh))
+
+
+def _added(parts: list[Part], lot: LotModel, amount: int) -> list[Part]:
+    """Parts with more of a lot."""
+    if any(each is lot for each, _ in parts):
+        return [(each, there + (amount if each is lot else 0)) for each, there in parts]
+    return [*parts, (lot, amount)]
+
+
+def per_unit(exchange: ExchangeModel) -> list[int]:
+    """What one unit of bitcoin moves on each leg of an exchange of two assets."""
+    assert exchange.rate is not None
+    return [UNIT if leg.account.kind.asset == "BTC" else exchange.rate for leg in exchange.legs]
 
 
 def _spread(exchange: ExchangeModel, amount: int | None, lefts: list[int]) -> list[int] | None:

@@ -41,8 +41,9 @@ async def test_frozen_out_stops_debits_and_lets_credits_in(book: Book) -> None:
     await book.open("cus:1/funds")
     await book.freeze("cus:1/funds", Freeze.OUT)
     await book.give("cus:1/funds 100")
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as refusal:
         await book.move("cus:1/funds 1 > mer:1/unsettled_sales 1")
+    assert refusal.value.code == "account_frozen"
     await book.shows("cus:1/funds", balance=100, freeze=Freeze.OUT)
 
 
@@ -51,8 +52,9 @@ async def test_frozen_in_stops_credits_and_lets_debits_out(book: Book) -> None:
     await book.give("cus:1/funds 100")
     await book.freeze("cus:1/funds", Freeze.IN)
     await book.move("cus:1/funds 1 > mer:1/unsettled_sales 1")
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as refusal:
         await book.give("cus:1/funds 1")
+    assert refusal.value.code == "account_frozen"
     await book.shows("cus:1/funds", balance=99)
 
 

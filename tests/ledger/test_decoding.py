@@ -94,4 +94,6 @@ def _valid_twin(message: type[Message]) -> dict[str, Any]:
 
 
 def test_largest_amount_is_accepted() -> None:
-    decoded(_amount(10**16), api.CreateExchange)
+    request = decoded(_amount(10**16), api.CreateExchange)
+    assert isinstance(request, api.CreateExchange)
+    assert request.sources[0].amount_minor == 10**16

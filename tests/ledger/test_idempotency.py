@@ -91,10 +91,15 @@ async def test_repetition_that_would_be_refused_by_now_gives_the_same_answer(
 
 
 @pytest.mark.parametrize("verb", AGAIN)
-async def test_many_at_once_are_done_once(ready: Book, another: Another, verb: str) -> None:
+async def test_many_at_once_are_done_once(ready: Book, another: Another, database: Database, verb: str) -> None:
     other = await another()
+    before = await picture(database)
     answers = await asyncio.gather(*[AGAIN[verb](book) for book in (ready, other) for _ in range(8)])
     assert all(answer == answers[0] for answer in answers)
+    after = await picture(database)
+    table = "exchange_action" if verb in {"capture", "final-capture", "void"} else "exchange"
+    assert after[table][0] == before[table][0] + 1
+    assert after["account_log"][0] == before["account_log"][0] + 1  # the customer's; the shop's account is log-only
 
 
 async def test_of_two_contents_under_one_id_at_once_exactly_one_is_done(ready: Book, another: Another) -> None:

@@ -129,8 +129,9 @@ async def test_frozen_account_may_still_be_captured_from_what_it_promised(order:
 
 async def test_expired_hold_is_released_by_the_job(order: Book) -> None:
     order.clock.advance(days=7, seconds=1)
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as refusal:
         await order.capture("order")
+    assert refusal.value.code == "hold_expired"
     await order.shows("cus:1/funds", held=300)
     await order.run("expire_exchanges")
     assert (await order.exchange("order")).state is ExchangeState.EXPIRED
@@ -151,6 +152,7 @@ async def test_hold_lives_as_long_as_its_caller_says(book: Book) -> None:
     book.clock.advance(days=29)
     await book.run("expire_exchanges")
     await book.capture("order")
+    assert (await book.exchange("order")).state is ExchangeState.CAPTURED
 
 
 async def test_expiry_of_a_partly_captured_exchange_keeps_the_captured_part(order: Book) -> None:

@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kessai.apps.verify import verify
 from kessai.foundation.clock import TOKYO
-from kessai.foundation.errors import Invalid, Unavailable
+from kessai.foundation.db import Database
+from kessai.foundation.errors import Invalid, Refused, Unavailable
 from kessai.services.ledger import api
 
-from .book import Another, Book, FakeClock, account_id
+from .book import FIRST_INSTANT, Another, Book, FakeClock, account_id
 
 
 async def test_log_tells_every_entry_with_the_balance_after_it(book: Book) -> None:
@@ -208,6 +210,56 @@ async def test_rolling_up_changes_nothing_that_is_told(book: Book) -> None:
     assert after == [before[0] + 5, before[1]]
 
 
+MOST = 10**16
+MANY = 1_000
+
+
+async def _overflow(book: Book) -> None:
+    """A thousand customers are given all that one exchange may move: the bank's own side passes 64 bits."""
+    requests = [book.request(f"bank/deposit {MOST} > cus:{n}/sales {MOST}") for n in range(MANY)]
+    assert await book.batch(*requests) == ["done"] * MANY
+
+
+TOO_LARGE: dict[str, Callable[[Book], Awaitable[object]]] = {
+    "account": lambda b: b.account("bank/deposit"),
+    "accounts of its owner": lambda b: b.ledger.list_accounts(api.ListAccounts(owner="bank")),
+    "snapshot of now": lambda b: b.snapshot("bank/deposit"),
+    "snapshot of an instant": lambda b: _stable(lambda: b.snapshot("bank/deposit", FIRST_INSTANT + timedelta(hours=1))),
+    "totals": lambda b: b.totals(),
+}
+
+
+async def test_sum_beyond_64_bits_is_refused_where_it_cannot_be_told(book: Book) -> None:
+    await _overflow(book)
+    book.clock.advance(days=1)
+    for _ in range(2):
+        for question in TOO_LARGE.values():
+            with pytest.raises(Refused) as refusal:
+                await question(book)
+            assert (refusal.value.code, refusal.value.retryable) == ("balance_overflow", False)
+        assert len(await book.logs("bank/deposit")) == MANY
+        assert await book.balance("cus:7/sales") == MOST
+        await book.run("roll_up")
+
+
+async def test_sum_that_comes_back_within_64_bits_is_told_exactly(book: Book, database: Database) -> None:
+    await _overflow(book)
+    book.clock.advance(seconds=1)
+    await book.run("roll_up")
+    ((subtotal,),) = await database.fetch(None, "SELECT balance FROM ledger.hot_subtotal WHERE balance <> 0")
+    assert subtotal == -MOST * MANY
+    back = [
+        book.request(f"cus:{n}/sales {MOST} > bank/deposit {MOST - 1} + kessai/fee_income 1") for n in range(MANY - 3)
+    ]
+    assert set(await book.batch(*back)) == {"done"}
+    for _ in range(2):
+        assert await book.balance("bank/deposit") == -3 * MOST - (MANY - 3)
+        assert (await book.totals())["deposit"] == -3 * MOST - (MANY - 3)
+        book.clock.advance(seconds=1)
+        await book.run("roll_up")
+    assert await verify(database.dsn) == []
+
+
 async def test_export_gives_every_log_of_every_account_once(book: Book) -> None:
     await _business(book)
     exported = [log async for log in book.export()]
@@ -243,9 +295,10 @@ async def test_account_types_are_told(book: Book) -> None:
     assert not any(types[checked].log_only for checked in ("settled_sales", "settled_claims", "funds", "credit"))
 
 
-async def test_hold_until_the_end_of_time_is_answered(book: Book) -> None:
+async def test_hold_until_the_end_of_time_is_refused(book: Book) -> None:
     await book.open("cus:1/funds")
     await book.give("cus:1/funds 10")
     for at in (datetime.max, datetime(9999, 1, 1)):  # noqa: DTZ001, DTZ901
         hold = book.hold("cus:1/funds 1 > mer:1/unsettled_sales 1", expires_at=at.replace(tzinfo=UTC))
-        assert await _code_of(hold) in {"", "expires_too_far"}
+        assert await _code_of(hold) == "expires_too_far"
+    await book.shows("cus:1/funds", balance=10, held=0)

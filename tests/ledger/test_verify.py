@@ -15,16 +15,18 @@ import pytest
 from kessai.apps.verify import Finding, verify
 from kessai.apps.verify.audit import PACKAGE, Configuration, audit
 from kessai.apps.verify.finding import Report
+from kessai.apps.verify.gains import GAINS
 from kessai.apps.wiring import load_payment_kinds
 from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.db import AUDITOR_ROLE, Connection, Database, load_queries
+from kessai.foundation.errors import PaymentError
 from kessai.foundation.events import Relay
-from kessai.services.ledger.api import Freeze
+from kessai.services.ledger.api import CaptureExchange, Freeze, VoidExchange
 from kessai.services.ledger.domain.types import load_account_types
 from tests.house.dialect import EVERYWHERE
 from tests.house.sources import shards
 
-from .book import Another, Book
+from .book import Another, Book, action_id, exchange_id
 
 TABLES = (
     "writer", "flush", "seal_anchor", "account", "account_event", "account_log", "hot_log", "hot_subtotal", "lot",
@@ -49,6 +51,7 @@ NOT_MISSED = {
 EDITS: dict[str, tuple[str, ...]] = {
     "int2": ("{c} + 1",),
     "int4": ("{c} + 1", "{c} - 1"),
+    "numeric": ("{c} + 1", "{c} - 1", "{c} + 100000000000000000000"),
     "int8": ("{c} + 1", "{c} - 1", "{c} + 1000000"),
     "bool": ("NOT {c}",),
     "text": ("{c} || 'x'", "coalesce(nullif(reverse({c}), {c}), 'x')", "nullif(coalesce({c}, 'x'), {c})"),
@@ -89,7 +92,7 @@ class Tamper:
                 return [], None
             await self.connection.execute(f"SET LOCAL ROLE {AUDITOR_ROLE}")
             report = Report()
-            configuration = Configuration(load_account_types(), load_payment_kinds().prefixes)
+            configuration = Configuration(load_account_types(), load_payment_kinds())
             await audit(self.connection, configuration, report)
         except asyncpg.IntegrityConstraintViolationError:
             return None
@@ -141,6 +144,7 @@ async def full_book(book: Book, database: Database) -> Book:
     await _hold(book)
     await book.run("roll_up", "anchor_seals")
     await _undo(book)
+    await _refuse(book)
     await _let_expire(book)
     await book.run("roll_up", "anchor_seals")
     await book.give("cus:1/funds 5")
@@ -214,8 +218,31 @@ async def _undo(book: Book) -> None:
     await book.reverse("whole", 120)
     await book.reverse("parts")
     await book.reverse("on credit", 100)
+    await book.reverse("sell", legs={0: 40_000, 1: 4_800, 2: 40_000, 3: 4_800}, reversal="sell back")
     await book.reverse("sell")
+    await book.reverse("sell back")
     await book.reverse("nothing from sales", 20)
+    await book.move("cus:1/funds 70 > cus:2/funds 70", name="gift")
+    await book.move("cus:2/funds 1060 > mer:1/unsettled_sales 1060")
+    await book.reverse("gift", 30, reversal="gift back")
+    await book.reverse("gift back", 10)
+
+
+async def _refuse(book: Book) -> None:
+    refused = [
+        book.move("cus:1/funds 900000 > cus:2/funds 900000", name="too much", remember_refusal=True),
+        book.reverse("let go", reversal="nothing back", remember_refusal=True),
+        book.ledger.capture_exchange(
+            CaptureExchange(exchange_id=exchange_id("whole"), action_id=action_id("again"), remember_refusal=True)
+        ),
+        book.ledger.void_exchange(
+            VoidExchange(exchange_id=exchange_id("nothing"), action_id=action_id("void"), remember_refusal=True)
+        ),
+    ]
+    token = enter_call(Call(caller="key_2", processing_id="prc_2"))
+    outcomes = await asyncio.gather(*refused, return_exceptions=True)
+    leave_call(token)
+    assert [isinstance(outcome, PaymentError) for outcome in outcomes] == [True] * 4
 
 
 async def _let_expire(book: Book) -> None:
@@ -303,6 +330,13 @@ async def test_a_subtotal_that_claims_to_reach_elsewhere_is_found(tamper: Tamper
         found = await tamper.findings(edited.format(place))
         assert found is not None
         assert [each.table for each in found[0]] == ["ledger.hot_subtotal"]
+
+
+async def test_a_gain_that_is_not_proceeds_less_cost_is_found(tamper: Tamper) -> None:
+    sales = {exchange_id(name) for name in ("sell", "sell back")}
+    found = await tamper.findings("UPDATE ledger.lot SET rate = '9000000' WHERE rate = '10000000'")
+    assert found is not None
+    assert sales <= {each.key for each in found[0] if each.invariant == GAINS}
 
 
 async def test_a_writer_that_takes_back_its_promise_is_found(tamper: Tamper) -> None:

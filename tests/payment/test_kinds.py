@@ -15,7 +15,7 @@ OWN = resources.files("kessai.config").joinpath("payment_kinds.toml").read_text(
 
 def test_the_platforms_own_kinds_are_read() -> None:
     kinds = load_kinds()
-    assert {kind.name for kind in kinds} == {"charge", "top_up", "transfer"}
+    assert {kind.name for kind in kinds} >= {"charge", "escrow", "top_up", "transfer", "withdrawal", "repayment"}
     assert kinds.require("top_up").sources["bank_deposit"].owner == "internal:bank_deposit"
 
 
@@ -39,7 +39,12 @@ def test_an_unknown_kind_is_refused() -> None:
         ('payee = "merchant"', 'payee = "stranger"', "stranger"),
         ('asset = "JPY"\npayer = "customer"', 'asset = "XXX"\npayer = "customer"', "no such asset"),
         ("hold_days_max = 60", "hold_days_max = 0", "1"),
-        ('actions = ["create", "capture", "cancel"', 'actions = ["create", "cancel"', "captured later"),
+        (
+            'actions = ["create", "capture", "cancel", "expire"]',
+            'actions = ["create", "cancel", "expire"]',
+            "captured later",
+        ),
+        ('payee_owner = "internal:credit"', 'payee_owner = "somebody"', "match"),
         ('id_prefix = "trf"', 'id_prefix = "chg"', "is that of charge"),
     ],
 )
@@ -54,6 +59,6 @@ def test_what_cannot_be_is_refused_with_its_line(written: str, instead: str, rea
 
 
 def test_a_kind_that_the_platform_needs_may_not_be_left_out() -> None:
-    without = OWN[: OWN.index("[kinds.transfer]")]
+    without = OWN[: OWN.index("[kinds.transfer]")] + OWN[OWN.index("[kinds.withdrawal]") :]
     with pytest.raises(ConfigError, match="transfer: is missing"):
         read_kinds(TomlDocument(without, "payment_kinds.toml"))

@@ -10,7 +10,6 @@ import pytest
 
 from kessai.foundation.db import role_of
 from kessai.foundation.errors import KeyReused, PaymentError, RequestInProgress
-from kessai.services.payment import workflows
 from kessai.services.payment.api import (
     CancelCharge,
     CaptureCharge,
@@ -26,16 +25,17 @@ from kessai.services.payment.api import (
     RefundState,
     TopUp,
 )
-from kessai.services.payment.service import verbs as payment_service
+from kessai.services.payment.service import desk
+from kessai.services.payment.workflows import notes
 from tests.payment.world import World, key
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are waited for a tenth of a second, and asked for again soon."""
-    monkeypatch.setattr(workflows, "ANSWER_S", 0.1)
-    monkeypatch.setattr(workflows, "PAUSE_S_MAX", 0.05)
-    monkeypatch.setattr(payment_service, "ANSWER_WAIT_S", 1.0)
+    monkeypatch.setattr(notes, "ANSWER_S", 0.1)
+    monkeypatch.setattr(notes, "PAUSE_S_MAX", 0.05)
+    monkeypatch.setattr(desk, "ANSWER_WAIT_S", 1.0)
 
 
 async def unknown(payment: Awaitable[PaymentRecord], world: World) -> PaymentRecord:

@@ -12,12 +12,16 @@ from kessai.foundation.clock import SandboxClock
 from kessai.foundation.db import Database
 from kessai.foundation.errors import Unavailable, Unknown
 from kessai.foundation.ids import new_hex
+from kessai.foundation.vault import Vault, VaultKey
 from kessai.services.ledger.api import CreateExchange, GetAccount, Leg, OpenAccount, account_id_of
 from kessai.services.ledger.domain.types import load_account_types
 from kessai.services.ledger.service import LedgerService
 from kessai.services.payment.api import CreateCharge, FundingSource, PaymentRecord, TopUp
-from kessai.services.payment.domain.kinds import load_kinds
+from kessai.services.payment.domain.kinds import PaymentKinds, load_kinds
 from kessai.services.payment.service import PaymentService
+from tests.payment.outside import Cards, Secretary, Teller
+
+VAULT = Vault([VaultKey(bytes(range(32)))])
 
 
 class Line:
@@ -49,16 +53,25 @@ class Line:
 class World:
     """One ledger, any number of payment services on one database."""
 
-    def __init__(self, database: Database, clock: SandboxClock, ledger: LedgerService) -> None:
+    def __init__(self, database: Database, clock: SandboxClock, ledger: LedgerService, kinds: PaymentKinds) -> None:
         self.database = database
         self.clock = clock
         self.ledger = ledger
         self.line = Line(ledger)
+        self.cards = Cards()
+        self.bank = Teller()
+        self.approvals = Secretary()
+        self.kinds = kinds
         self.payments = self.another_process()
 
     def another_process(self) -> PaymentService:
         """A payment service that shares nothing with the first but the database and the ledger."""
-        return PaymentService(self.database, self.clock, self.line, load_kinds())  # pyright: ignore[reportArgumentType]
+        line: Any = self.line
+        cards: Any = self.cards
+        bank: Any = self.bank
+        return PaymentService(
+            self.database, self.clock, line, self.kinds, cards=cards, bank=bank, approvals=self.approvals, vault=VAULT
+        )
 
     async def customer(self, *, funds: int = 0, free_points: int = 0) -> str:
         """A new customer with that much."""
@@ -90,6 +103,12 @@ class World:
             CreateCharge(customer_id=customer_id, merchant_id=merchant_id, amount_minor=amount, sources=named, **more)
         )
 
+    async def credit_line(self, customer_id: str, limit: int) -> None:
+        """Open a customer's credit line (与信)."""
+        await self.ledger.open_account(
+            OpenAccount(owner=customer_id, account_type="credit", overdraft_limit_minor=limit)
+        )
+
     async def balance(self, owner: str, account_type: str = "funds") -> tuple[int, int]:
         """What an account has, and how much of it is available."""
         account = await self.ledger.get_account(GetAccount(account_id=account_id_of(owner, account_type)))
@@ -116,12 +135,12 @@ def key(text: str) -> Generator[Call]:
 
 
 @asynccontextmanager
-async def opened(database: Database) -> AsyncGenerator[World]:
-    """A world that is running."""
+async def opened(database: Database, *, kinds: PaymentKinds | None = None) -> AsyncGenerator[World]:
+    """A world that is running, with the platform's own kinds or others."""
     clock = SandboxClock()
     ledger = LedgerService(database, clock, load_account_types())
     await ledger.open()
-    world = World(database, clock, ledger)
+    world = World(database, clock, ledger, kinds or load_kinds())
     await world.payments.open()
     try:
         yield world

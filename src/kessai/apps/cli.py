@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from kessai import __version__
+from kessai.apps.workflow_cli import workflow
 from kessai.foundation.config import Settings, load_settings
 from kessai.foundation.errors import OperatorError, PaymentError
 
@@ -24,6 +25,7 @@ job = typer.Typer(help="Batches.", no_args_is_help=True)
 key = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(job, name="job")
 app.add_typer(key, name="key")
+app.add_typer(workflow, name="workflow")
 
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """These commands read their own arguments."""

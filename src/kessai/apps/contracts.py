@@ -1,4 +1,4 @@
-"""`python -m kessai.apps.contracts [--check]`: writes contracts/ from the doors, or says what drifted.
+"""`python -m kessai.apps.contracts [--check]`: writes contracts/ and docs/errors.md, or says what drifted.
 
 The emitted files are committed, so that a change of the public contract is seen where it is reviewed.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from kessai.apps import errors_doc
+from kessai.apps.asyncapi import asyncapi_bytes
 from kessai.apps.wiring import DOORS
 from kessai.foundation.door.openapi import openapi_bytes
 from kessai.foundation.door.proto import proto_text
@@ -18,7 +20,7 @@ FOLDER = Path("contracts")
 def emitted() -> dict[str, bytes]:
     """File names in contracts/ and what they must hold."""
     files = {f"{door.__name__.lower()}.proto": proto_text(door).encode() for door in DOORS}
-    return {"openapi.json": openapi_bytes(DOORS), **files}
+    return {"openapi.json": openapi_bytes(DOORS), "asyncapi.json": asyncapi_bytes(), **files}
 
 
 def drifted(folder: Path) -> list[str]:
@@ -41,10 +43,14 @@ def main(arguments: list[str]) -> int:
     """0 when contracts/ agrees with the doors (afterwards, without `--check`)."""
     if "--check" not in arguments:
         write(FOLDER)
+        errors_doc.FILE.parent.mkdir(exist_ok=True)
+        errors_doc.FILE.write_text(errors_doc.errors_text(), encoding="utf-8")
         return 0
-    stale = drifted(FOLDER)
-    for name in stale:
-        print(f"{FOLDER / name} does not agree with the doors; run: make contracts", file=sys.stderr)
+    stale = [FOLDER / name for name in drifted(FOLDER)]
+    if not errors_doc.FILE.exists() or errors_doc.FILE.read_text(encoding="utf-8") != errors_doc.errors_text():
+        stale.append(errors_doc.FILE)
+    for path in stale:
+        print(f"{path} does not agree with the doors; run: make contracts", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -12,7 +12,9 @@ import structlog
 
 from kessai.foundation.errors import OperatorError, PaymentError
 from kessai.foundation.lease import Lease, hold
-from kessai.services.payment.jobs import expire_authorizations
+from kessai.services.bank.jobs import collect_results, repair_instructions, reseal_accounts
+from kessai.services.cardgateway.jobs import repair_cards
+from kessai.services.payment.jobs import expire_authorizations, expire_orders, forget_codes, look_after_waiting
 from kessai.services.sandbox.api import JobDone
 
 if TYPE_CHECKING:
@@ -38,7 +40,14 @@ async def _anchor(platform: Platform) -> int:
 
 
 JOBS: Mapping[str, Job] = {
+    "collect-bank-results": Job(lambda p: collect_results(p.bank), "read what became of transfers and debits"),
+    "repair-bank": Job(lambda p: repair_instructions(p.bank), "ask the bank about what has no end"),
+    "reseal-bank-accounts": Job(lambda p: reseal_accounts(p.bank), "seal under the newest key of the vault"),
+    "repair-cards": Job(lambda p: repair_cards(p.cardgateway), "void authorizations on cards that nobody wants"),
+    "look-after-waiting": Job(lambda p: look_after_waiting(p.payment), "ask what became of payments outside"),
     "expire-authorizations": Job(lambda p: expire_authorizations(p.payment), "release payments past their time"),
+    "expire-orders": Job(lambda p: expire_orders(p.payment), "end orders that nobody confirmed in time"),
+    "forget-codes": Job(lambda p: forget_codes(p.payment), "remove one-time codes that ran out unused"),
     "expire-exchanges": Job(lambda p: p.ledger_jobs.expire_exchanges(), "release holds past their time"),
     "expire-lots": Job(lambda p: p.ledger_jobs.expire_lots(), "post expired value to breakage (失効)"),
     "roll-up": Job(lambda p: p.ledger_jobs.roll_up(), "bring subtotals of log-only accounts up to date"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec.structs import replace
 
 from kessai.apps.jobs import job_named
-from kessai.apps.place import shared_place
+from kessai.apps.outside import running
+from kessai.apps.place import settled, shared_place
 from kessai.apps.wiring import Platform, prepare
 from kessai.foundation.clock import SystemClock
 from kessai.foundation.config import Settings
@@ -21,7 +21,7 @@ async def run_job(settings: Settings, name: str) -> int:
     job = job_named(name)
     async with shared_place(settings) as place:
         await prepare(place.dsn, settings)
-        platform = Platform(place.dsn, replace(settings, sandbox=place.sandbox))
+        platform = Platform(place.dsn, running(settled(settings, place)))
         await platform.open()
         try:
             return await job.run(platform)
@@ -34,7 +34,7 @@ async def create_key(settings: Settings, name: str, scopes: list[str]) -> str:
     try:
         request = msgspec.convert({"name": name, "scopes": scopes or [each.value for each in Scope]}, CreateKey)
     except msgspec.ValidationError as error:
-        raise OperatorError(f"No such key: {error}; scopes are {', '.join(Scope)}.") from error
+        raise OperatorError(f"No key was made: {error}; scopes are {', '.join(Scope)}.") from error
     async with shared_place(settings) as place:
         await prepare(place.dsn, settings)
         database = Database(place.dsn)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
-from kessai.apps.place import shared_place
+from kessai.apps.place import settled, shared_place
 from kessai.apps.wiring import SOURCES, Platform, prepare
 from kessai.foundation.config import Settings
 from kessai.foundation.events import parked as parked_events
@@ -29,7 +28,7 @@ async def list_parked(settings: Settings) -> list[Waiting]:
     """Everything that waits: events first, then workflows."""
     async with shared_place(settings) as place:
         await prepare(place.dsn, settings)
-        platform = Platform(place.dsn, replace(settings, sandbox=place.sandbox))
+        platform = Platform(place.dsn, settled(settings, place))
         try:
             return await _waiting(platform)
         finally:
@@ -53,7 +52,7 @@ async def retry(settings: Settings, name: str) -> bool:
     """Try again what is listed under `name`; False when it failed once more (its error is stored) or is not there."""
     async with shared_place(settings) as place:
         await prepare(place.dsn, settings)
-        platform = Platform(place.dsn, replace(settings, sandbox=place.sandbox))
+        platform = Platform(place.dsn, settled(settings, place))
         await platform.open()
         try:
             match name.split():

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+from msgspec.structs import replace
 
 from kessai.foundation.config import Settings
 from kessai.foundation.db import CONNECT_TIMEOUT_S, require_dsn
@@ -58,12 +59,22 @@ def data_folder(settings: Settings) -> Path:
     return default_data(Path.cwd()) if settings.data is None else Path(settings.data)
 
 
+def settled(settings: Settings, place: Place) -> Settings:
+    """The settings of a platform at its place: whether its clock moves, and the vault's keys of its data folder."""
+    from kessai.foundation.vault import vault_keys_in
+
+    keys = settings.vault_keys
+    if keys is None and settings.database_url is None:
+        keys = vault_keys_in(data_folder(settings))
+    return replace(settings, sandbox=place.sandbox, vault_keys=keys)
+
+
 async def _reachable(database_url: str) -> str:
     """The URL itself once its database has answered; OperatorError with the reason (and no password) otherwise."""
     try:
         connection = await asyncpg.connect(require_dsn(database_url), timeout=CONNECT_TIMEOUT_S)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        reason = str(error) or "no answer in time"
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or "no answer in time"
         raise OperatorError(f"The database at {_shown(database_url)} cannot be reached: {reason}.") from error
     await connection.close()
     return database_url

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -21,55 +20,14 @@ from kessai.apps.memory import settle_memory
 from kessai.apps.wiring import Platform
 from kessai.foundation.config import Settings
 from kessai.foundation.door import carried_to_completion
-from kessai.foundation.errors import OperatorError
-from kessai.foundation.telemetry import traced
+from kessai.foundation.door.listener import DoorProtocol
+from kessai.foundation.telemetry import close_traces, configure_traces, traced
 
 log = structlog.get_logger(__name__)
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 65
 STOP_TIMEOUT_S = 30.0
-
-
-class Stopping:
-    """Set by SIGINT and SIGTERM; a second signal cancels what is still going on."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self._kept: list[asyncio.Task[None]] = []
-
-    def keep(self, task: asyncio.Task[None]) -> None:
-        """Hold a task that lasts as long as the process."""
-        self._kept.append(task)
-
-    def listen(self, *numbers: signal.Signals) -> None:
-        """From now on these signals ask the current task to stop, and at the second time cancel it."""
-        task = asyncio.current_task()
-        assert task is not None
-
-        def ask() -> None:
-            if self.asked.is_set():
-                task.cancel()
-            self.asked.set()
-
-        for number in numbers:
-            asyncio.get_running_loop().add_signal_handler(number, ask)
-
-
-def bound_socket(host: str, port: int, *, reuse_port: bool = False, way: str = "REST") -> socket.socket:
-    """A socket at the address, not yet listening; OperatorError when somebody else is there or may not be."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.bind((host, port))
-        made.setblocking(False)
-    except OSError as error:
-        made.close()
-        raise OperatorError(f"{way} cannot listen on {host}:{port}: {error.strerror}.") from error
-    return made
 
 
 class _Rest(uvicorn.Server):
@@ -91,6 +49,7 @@ async def serve(
     reuse_port: bool = False,
 ) -> None:
     """Open the platform and serve until `stop` is set; `ready` is told the gRPC port once both ways in are open."""
+    configure_traces(endpoint=settings.traces_endpoint, ratio=settings.traces_ratio)
     await platform.open()
     scheduler = Scheduler(platform)
     grpc_server: Any = None
@@ -115,14 +74,14 @@ async def serve(
         if grpc_server is not None:
             await grpc_server.stop(0)
         await platform.close()
+        await asyncio.to_thread(close_traces)
 
 
 def _rest(platform: Platform, settings: Settings) -> _Rest:
-    app = traced(platform.rest(), endpoint=settings.traces_endpoint, ratio=settings.traces_ratio)
     return _Rest(
         uvicorn.Config(
-            app,
-            http="httptools",
+            traced(platform.rest()),
+            http=DoorProtocol,
             ws="none",
             loop="none",
             lifespan="off",

@@ -1,27 +1,29 @@
-"""`kessai up`: the database, the migrations, the first API key, then one serving process or several."""
+"""`kessai up`: the database, the migrations, the first API key, then one serving process or several.
+
+Most of a start is the database's and Python's own: both go on at the same time, which is why the platform is loaded in
+functions here and not at the top.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import signal
 import socket
 from collections.abc import AsyncGenerator
 
-import structlog
 import uvloop
 from msgspec.structs import replace
 
 from kessai import __version__
-from kessai.apps.place import Place, data_folder, own_place
-from kessai.apps.serve import Stopping, bound_socket, serve
-from kessai.apps.wiring import Platform, prepare
-from kessai.apps.workers import supervise
+from kessai.apps.outside import simulated
+from kessai.apps.place import Place, data_folder, own_place, settled
+from kessai.apps.ports import bound_socket
+from kessai.apps.signals import Stopping
 from kessai.foundation.config import Settings
 from kessai.foundation.errors import OperatorError, PaymentError
 from kessai.foundation.postgres import EmbeddedPostgres
-
-log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings) -> None:
@@ -39,15 +41,41 @@ async def _up(settings: Settings) -> None:
     rest_socket = bound_socket(settings.host, settings.port, reuse_port=several)
     settings = replace(settings, port=rest_socket.getsockname()[1])
     with contextlib.closing(rest_socket):
+        loading = asyncio.create_task(asyncio.to_thread(_load, settings))
         async with own_place(settings) as place, _watched(place.server, stopping):
-            await _serve(place, replace(settings, sandbox=place.sandbox), rest_socket, stopping)
+            await loading
+            if stopping.asked.is_set():
+                return
+            async with simulated(settled(settings, place)) as known:
+                await _serve(place, known, rest_socket, stopping)
+
+
+def _load(settings: Settings) -> None:
+    """Read the platform and what configures it, and learn its doors, whose documents take longest.
+
+    Raises ConfigError before anything is written when the configuration is wrong.
+    """
+    from kessai.apps.wiring import DOORS, document_of, load_payment_kinds
+    from kessai.foundation.door.openapi import openapi_bytes
+    from kessai.services.ledger.domain.types import load_account_types
+
+    load_account_types(document_of(settings.account_types, "account_types.toml"))
+    load_payment_kinds(settings.payment_kinds)
+    importlib.import_module("kessai.apps.workers")
+    openapi_bytes(DOORS)
 
 
 async def _serve(place: Place, settings: Settings, rest_socket: socket.socket, stopping: Stopping) -> None:
+    from kessai.apps.serve import serve
+    from kessai.apps.wiring import Platform, prepare
+    from kessai.apps.workers import supervise
+
     try:
         first_key = await prepare(place.dsn, settings)
         if first_key is not None:
             print(f"API key (shown only now): {first_key}", flush=True)
+        if stopping.asked.is_set():
+            return
         if settings.workers > 1:
             await supervise(place.dsn, settings, stopping.asked, ready=lambda port: _announce(place, settings, port))
             return

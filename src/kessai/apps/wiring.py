@@ -14,6 +14,17 @@ from kessai.foundation.door import DoorApp, DoorMetrics, grpc_server, rest_app
 from kessai.foundation.events import Relay
 from kessai.foundation.migrations import SchemaSpec, migrate
 from kessai.foundation.telemetry import new_registry
+from kessai.foundation.vault import Vault, read_vault_keys
+from kessai.services.bank.api import Bank
+from kessai.services.bank.gateways import HttpBank
+from kessai.services.bank.gateways import destination_of as bank_at
+from kessai.services.bank.service import BankService
+from kessai.services.bank.store import SCHEMA as BANK
+from kessai.services.bank.subscribers import BankResults
+from kessai.services.cardgateway.api import CardGateway
+from kessai.services.cardgateway.gateways import HttpGateway, destination_of
+from kessai.services.cardgateway.service import CardGatewayService
+from kessai.services.cardgateway.store import SCHEMA as CARDGATEWAY
 from kessai.services.identity.api import Identity
 from kessai.services.identity.service import IdentityService
 from kessai.services.identity.store import SCHEMA as IDENTITY
@@ -26,15 +37,15 @@ from kessai.services.payment.api import Payment
 from kessai.services.payment.domain.kinds import PaymentKinds, read_kinds
 from kessai.services.payment.service import PaymentService
 from kessai.services.payment.store import SCHEMA as PAYMENT
-from kessai.services.payment.subscribers import lapsed_holds
+from kessai.services.payment.subscribers import bank_results, lapsed_holds
 from kessai.services.sandbox.api import JobDone, Sandbox
 from kessai.services.sandbox.service import SandboxService
 from kessai.services.sandbox.store import SCHEMA as SANDBOX
 
-SCHEMAS: tuple[SchemaSpec, ...] = (IDENTITY, SANDBOX, LEDGER, PAYMENT)
+SCHEMAS: tuple[SchemaSpec, ...] = (IDENTITY, SANDBOX, LEDGER, CARDGATEWAY, BANK, PAYMENT)
 """What `migrate` brings up to date, in this order."""
 
-SOURCES = ("ledger", "payment")
+SOURCES = ("ledger", "bank", "payment")
 """Whose events are relayed."""
 
 
@@ -77,10 +88,28 @@ class Platform:
         kinds = load_payment_kinds(settings.payment_kinds)
         self.identity = IdentityService(self.database, self.clock)
         self.ledger = LedgerService(self.database, self.clock, types)
-        self.payment = PaymentService(self.database, self.clock, self.ledger, kinds)
+        gateway = HttpGateway(destination_of(settings.card_gateway_url, settings.card_gateway_key))
+        self.cardgateway = CardGatewayService(self.database, self.clock, gateway)
+        self.vault = Vault(read_vault_keys(settings.vault_keys))
+        bank = HttpBank(bank_at(settings.bank_url, settings.bank_key))
+        self.bank = BankService(self.database, self.clock, bank, self.vault)
+        self.bank_results = BankResults(self.database, self.bank)
+        self.payment = PaymentService(
+            self.database,
+            self.clock,
+            self.ledger,
+            kinds,
+            cards=self.cardgateway,
+            bank=self.bank,
+            approvals=self.identity,
+            vault=self.vault,
+        )
         self.ledger_jobs = LedgerJobs(self.database, self.clock, self.ledger, types)
         self.relays = [Relay(self.database, source) for source in SOURCES]
-        self.subscriptions = [lapsed_holds(self.database, self.clock, self.payment)]
+        self.subscriptions = [
+            lapsed_holds(self.database, self.clock, self.payment),
+            bank_results(self.database, self.clock, self.payment),
+        ]
         self.registry.register(PlatformGauges(self))
         self._clock_service = SandboxService(
             self.database,
@@ -95,6 +124,10 @@ class Platform:
             await self._clock_service.open()
         await self.identity.open()
         await self.ledger.open()
+        await self.cardgateway.open()
+        await self.bank.open()
+        if self.settings.bank_url is not None:
+            await self.bank_results.open()
         await self.payment.open()
         for each in (*self.relays, *self.subscriptions):
             await each.open()
@@ -106,6 +139,9 @@ class Platform:
         for subscription in self.subscriptions:
             await subscription.close()
         await self.payment.close()
+        await self.bank_results.close()
+        await self.bank.close()
+        await self.cardgateway.close()
         await self.ledger.close()
         for relay in self.relays:
             await relay.close()
@@ -118,6 +154,8 @@ class Platform:
         doors: list[tuple[type, object]] = [
             (Ledger, self.ledger),
             (Payment, self.payment),
+            (CardGateway, self.cardgateway),
+            (Bank, self.bank),
             (Identity, self.identity),
         ]
         return [*doors, (Sandbox, self._clock_service)] if self.sandbox else doors
@@ -148,5 +186,5 @@ class Platform:
         return await jobs.run_due(self)
 
 
-DOORS: tuple[type, ...] = (Ledger, Payment, Identity, Sandbox)
+DOORS: tuple[type, ...] = (Ledger, Payment, CardGateway, Bank, Identity, Sandbox)
 """Every door that the platform can show, as contracts/ has them."""

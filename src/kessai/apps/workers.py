@@ -19,7 +19,9 @@ import msgspec
 import structlog
 import uvloop
 
-from kessai.apps.serve import STOP_TIMEOUT_S, Stopping, bound_socket, serve
+from kessai.apps.ports import bound_socket
+from kessai.apps.serve import STOP_TIMEOUT_S, serve
+from kessai.apps.signals import Stopping
 from kessai.apps.wiring import Platform
 from kessai.foundation.config import Settings
 from kessai.foundation.errors import OperatorError, PaymentError

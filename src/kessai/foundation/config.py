@@ -86,7 +86,8 @@ def read_toml(path: Path) -> TomlDocument:
     try:
         return TomlDocument(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise OperatorError(f"The configuration {path} cannot be read: {error}.") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise OperatorError(f"The configuration {path} cannot be read: {reason}.") from error
 
 
 def _index(text: str) -> dict[KeyPath, int]:
@@ -188,6 +189,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A file of payment kinds in place of the platform's own."""
     isolation: Literal["read committed", "repeatable read", "serializable"] | None = None
     """Transaction isolation; None leaves the database's own default."""
+    card_gateway_url: str | None = None
+    """The card gateway; None: `kessai up` starts a simulated one, and nothing else charges cards."""
+    card_gateway_key: str = "simulated-card-gateway"
+    """Our credential there."""
+    bank_url: str | None = None
+    """The bank; None: `kessai up` starts a simulated one, and nothing else moves money there."""
+    bank_key: str = "simulated-bank"
+    """Our credential there."""
+    vault_keys: str | None = None
+    """Keys for what is kept encrypted: base64 of 32 bytes each, newest first, commas between; None: those of `data`."""
     request_timeout_ms: Annotated[int, msgspec.Meta(ge=100, le=600_000)] = 30_000
     """Deadline of a request whose caller names none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -102,9 +102,9 @@ class BoundVerb:
 
 
 def verbs_of(door: type) -> list[BoundVerb]:
-    """The verbs of a door in the order they are written."""
+    """The verbs of a door in the order they are written; of one that joins several, theirs one after the other."""
     found: list[BoundVerb] = []
-    for name, function in vars(door).items():
+    for name, function in (each for part in door.__mro__ for each in vars(part).items()):
         spec = getattr(function, "__verb__", None)
         if spec is None:
             continue

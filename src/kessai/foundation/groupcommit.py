@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from kessai.foundation.errors import PaymentError, Unavailable, Unknown
 
@@ -46,12 +46,6 @@ class _Flight(Generic[C, P, R]):
     waiting: list[_Waiting[C, R]]
     plan: P
     commit: asyncio.Task[Sequence[R | PaymentError]]
-
-
-def _read(future: asyncio.Future[Any]) -> None:
-    """Take note of an outcome that nobody waits for any more, so that a failure is not reported as unseen."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _forget_nothing(_: object) -> None:
@@ -114,11 +108,7 @@ class GroupCommit(Generic[C, P, R]):
         self._wake.set()
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            future.add_done_callback(_read)
-            raise
+        return await future
 
     @property
     def idle(self) -> bool:

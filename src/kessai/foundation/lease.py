@@ -2,21 +2,25 @@
 
 The table `lease` is made by the component `kessai.foundation.events` in the service's schema. Whoever takes a lapsed
 lease raises its epoch, so that `fence` inside a writer's own transaction refuses the one that had it before, however
-long it was stalled. Real time, never the sandbox's.
+long it was stalled. Real time, never the sandbox's. However many leases of a schema one process keeps, it renews them
+by one statement.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from weakref import WeakKeyDictionary
 
 from kessai.foundation.db import Connection, Database, load_queries, role_of
 from kessai.foundation.errors import Unavailable
 from kessai.foundation.ids import new_hex
 
 LEASE_S = 10.0
-RENEWALS_PER_LEASE = 4
+RENEWALS_PER_LEASE = 3
+MOMENT_KEPT_S = 600.0
+"""How long the database's time is reckoned on from one answer: clocks drift by milliseconds meanwhile."""
 
 
 class LeaseLost(Exception):
@@ -34,6 +38,11 @@ class Lease:
         self.epoch = 0
         """The epoch under which it is held; 0 while it is not."""
         self.lease_s = lease_s
+        self.renewed_at = 0.0
+        """When it was last taken or renewed, by the event loop's clock."""
+        self.lost = False
+        """Whether a renewal found that somebody else has it."""
+        self._service = service
         self._database = database
         self._role = role_of(service)
         self._queries = load_queries("kessai.foundation.events", schema=service)
@@ -82,13 +91,76 @@ class Lease:
 
     async def keep(self) -> None:
         """Renew until the lease is lost, then raise LeaseLost; a database that is away for a while is waited for."""
-        while True:
-            await asyncio.sleep(self.lease_s / RENEWALS_PER_LEASE)
-            try:
-                if not await self.renew():
-                    raise LeaseLost(self.name)
-            except Unavailable:
-                continue
+        await _renewals(self._database, self._service).keep(self)
+
+
+class _Renewals:
+    """The leases of one schema that this process keeps: whoever's turn comes first renews its neighbours too."""
+
+    def __init__(self, database: Database, service: str) -> None:
+        self._database = database
+        self._role = role_of(service)
+        self._queries = load_queries("kessai.foundation.events", schema=service)
+        self._kept: set[Lease] = set()
+        self._turn = asyncio.Lock()
+        self._moment: datetime | None = None
+        self._asked_at = 0.0
+
+    async def keep(self, lease: Lease) -> None:
+        """As Lease.keep."""
+        loop, step_s = asyncio.get_running_loop(), lease.lease_s / RENEWALS_PER_LEASE
+        lease.renewed_at, lease.lost = loop.time(), False
+        self._kept.add(lease)
+        try:
+            while not lease.lost:
+                await asyncio.sleep(max(0.0, lease.renewed_at + step_s - loop.time()))
+                try:
+                    await self._renew(lease)
+                except Unavailable:
+                    await asyncio.sleep(step_s)
+            raise LeaseLost(lease.name)
+        finally:
+            self._kept.discard(lease)
+
+    async def _renew(self, lease: Lease) -> None:
+        """Renew the lease, unless a neighbour has just done so, and with it all that have come half of their way."""
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            now = loop.time()
+            if lease.lost or now < lease.renewed_at + lease.lease_s / RENEWALS_PER_LEASE:
+                return
+            due = [each for each in self._kept if now >= each.renewed_at + each.lease_s / RENEWALS_PER_LEASE / 2]
+            moment = await self._now()
+            rows = await self._database.fetch(
+                self._role,
+                self._queries["lease_renew_all"],
+                [each.name for each in due],
+                [each.holder for each in due],
+                [each.epoch for each in due],
+                [moment + timedelta(seconds=each.lease_s) for each in due],
+            )
+            held = {(row["name"], row["holder"]) for row in rows}
+            for each in due:
+                each.renewed_at, each.lost = now, (each.name, each.holder) not in held
+
+    async def _now(self) -> datetime:
+        """The database's time, asked for now and then."""
+        now = asyncio.get_running_loop().time()
+        if self._moment is None or now - self._asked_at > MOMENT_KEPT_S:
+            rows = await self._database.fetch(self._role, self._queries["lease_moment"])
+            self._moment, self._asked_at = rows[0]["moment"], now
+        assert self._moment is not None
+        return self._moment + timedelta(seconds=now - self._asked_at)
+
+
+_kept: WeakKeyDictionary[Database, dict[str, _Renewals]] = WeakKeyDictionary()
+
+
+def _renewals(database: Database, service: str) -> _Renewals:
+    of_database = _kept.setdefault(database, {})
+    if service not in of_database:
+        of_database[service] = _Renewals(database, service)
+    return of_database[service]
 
 
 async def hold(lease: Lease, work: Callable[[], Awaitable[None]]) -> None:

@@ -9,14 +9,19 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
-from typing import Any, cast
+from collections.abc import Generator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import structlog
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest, multiprocess
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kessai.foundation.call import current_call
+
+if TYPE_CHECKING:  # loaded when they are wanted, and not before: logging comes first of all
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.trace import Span
+    from prometheus_client import CollectorRegistry
 
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Set before the first import of prometheus_client when several workers answer one /metrics."""
@@ -49,7 +54,8 @@ def configure_logging(*, level: str, form: str) -> None:
         structlog.processors.format_exc_info,
         masked,
     ]
-    renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer()
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer = structlog.processors.JSONRenderer() if form == "json" else console
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -112,6 +118,8 @@ def mask(value: object, depth: int = 0) -> object:
 
 def new_registry() -> CollectorRegistry:
     """A registry with this process's own memory, CPU time and open files in it."""
+    from prometheus_client import CollectorRegistry, ProcessCollector
+
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
@@ -119,6 +127,8 @@ def new_registry() -> CollectorRegistry:
 
 def exposition(registry: CollectorRegistry) -> bytes:
     """The metrics in Prometheus' text form: of all workers together, where there are several."""
+    from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+
     if METRICS_FOLDER_VARIABLE not in os.environ:
         return generate_latest(registry)
     together = CollectorRegistry()
@@ -128,49 +138,132 @@ def exposition(registry: CollectorRegistry) -> bytes:
 
 # -- traces -----------------------------------------------------------------------------------------------------
 
+Kind = Literal["internal", "server", "client"]
+FLUSH_TIMEOUT_MS = 5_000
 
-def traced(app: ASGIApp, *, endpoint: str | None, ratio: float) -> ASGIApp:
-    """The app with a sampled span around each request, sent to `endpoint`; the app itself when there is none."""
-    return app if endpoint is None else _Traced(app, endpoint, ratio)
+
+class Traces:
+    """This process's tracer, and what its spans go through."""
+
+    def __init__(self, processor: SpanProcessor, ratio: float) -> None:
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+        self._provider = TracerProvider(
+            sampler=ParentBased(TraceIdRatioBased(ratio)), resource=Resource.create({"service.name": "kessai"})
+        )
+        self._provider.add_span_processor(processor)
+        self.tracer = self._provider.get_tracer("kessai")
+
+    def close(self) -> None:
+        """Send what has not been sent yet; may take `FLUSH_TIMEOUT_MS`."""
+        self._provider.force_flush(FLUSH_TIMEOUT_MS)
+        self._provider.shutdown()
+
+
+_traces: Traces | None = None
+
+
+def open_traces(processor: SpanProcessor, ratio: float = 1.0) -> None:
+    """From now on spans are made: of all calls that their callers trace, and of this share of the others."""
+    global _traces
+    _traces = Traces(processor, ratio)
+
+
+def configure_traces(*, endpoint: str | None, ratio: float) -> None:
+    """Send spans to `endpoint` (OTLP over HTTP); without one none are made, and nothing of OpenTelemetry is loaded."""
+    if endpoint is not None:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        open_traces(BatchSpanProcessor(OTLPSpanExporter(endpoint)), ratio)
+
+
+def close_traces() -> None:
+    """Make no more spans, and send what is left. Blocks for a moment: call it off the loop."""
+    global _traces
+    traces, _traces = _traces, None
+    if traces is not None:
+        traces.close()
+
+
+def tracing() -> bool:
+    """Whether this process makes spans."""
+    return _traces is not None
+
+
+@contextmanager
+def span(
+    name: str,
+    attributes: Mapping[str, str | int] | None = None,
+    *,
+    kind: Kind = "internal",
+    carrier: Mapping[str, str] | None = None,
+) -> Generator[Span]:
+    """A span around a block, current within it; one that leads nowhere when this process makes none.
+
+    `carrier` are the headers of a call being served: its `traceparent` is continued, and the decision to sample is
+    the caller's where it made one. What is raised passes through and is not recorded: most of it is refusals.
+    """
+    from opentelemetry.context import Context
+    from opentelemetry.propagate import extract
+    from opentelemetry.trace import INVALID_SPAN, SpanKind
+
+    if _traces is None:
+        yield INVALID_SPAN
+        return
+    with _traces.tracer.start_as_current_span(
+        name,
+        context=None if carrier is None else extract(carrier, context=Context()),
+        kind=SpanKind[kind.upper()],
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as made:
+        yield made
+
+
+def trace_context() -> dict[str, str]:
+    """The headers that let whoever is called continue the current trace; none when this process makes no spans."""
+    if _traces is None:
+        return {}
+    from opentelemetry.propagate import inject
+
+    carrier: dict[str, str] = {}
+    inject(carrier)
+    return carrier
+
+
+def mark_failed(failed: Span) -> None:
+    """Tell that a span ended in an error."""
+    from opentelemetry.trace import Status, StatusCode
+
+    failed.set_status(Status(StatusCode.ERROR))
+
+
+def traced(app: ASGIApp) -> ASGIApp:
+    """The app with a span around each request; the app itself when this process makes none."""
+    return _Traced(app) if tracing() else app
 
 
 class _Traced:
-    """Continues a caller's `traceparent`; the decision to sample is the caller's where it made one."""
-
-    def __init__(self, app: ASGIApp, endpoint: str, ratio: float) -> None:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
-            OTLPSpanExporter,
-        )  # only when traces are wanted
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-
-        provider = TracerProvider(
-            sampler=ParentBased(TraceIdRatioBased(ratio)), resource=Resource.create({"service.name": "kessai"})
-        )
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
-        self._tracer = provider.get_tracer("kessai")
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        from opentelemetry.propagate import extract
-        from opentelemetry.trace import SpanKind, Status, StatusCode
-
         carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         attributes = {"http.request.method": scope["method"], "url.path": scope["path"]}
-        with self._tracer.start_as_current_span(
-            scope["method"], context=extract(carrier), kind=SpanKind.SERVER, attributes=attributes
-        ) as span:
+        with span(scope["method"], attributes, kind="server", carrier=carrier) as made:
 
             async def observed(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    span.set_attribute("http.response.status_code", message["status"])
+                    made.set_attribute("http.response.status_code", message["status"])
                     if message["status"] >= 500:
-                        span.set_status(Status(StatusCode.ERROR))
+                        mark_failed(made)
                 await send(message)
 
             await self._app(scope, receive, observed)

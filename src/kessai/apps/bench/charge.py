@@ -1,4 +1,7 @@
-"""`bench charge`: create and capture over HTTP, each a durable workflow, from a load process of its own."""
+"""`bench charge`: create and capture over HTTP, each a durable workflow, from a load process of its own.
+
+With `--mix`: charges, transfers, top-ups, escrows and refunds in their shares, one charge in five on a card.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import asyncio
 
 import httpx
 
-from kessai.apps.bench.figures import Report, Rounds, Tally, report_of
+from kessai.apps.bench.cards import card_gateway, environment_of, register_cards, takes
+from kessai.apps.bench.figures import Report, Rounds, Tally, report_of, together
 from kessai.apps.bench.http_load import MERCHANTS, Charge, Target, load_charges, merchant
 from kessai.apps.bench.memory import MemoryWatch
+from kessai.apps.bench.mixed_load import SHARES, load_mix
 from kessai.apps.bench.mixes import LOG_ONLY_TYPE, Crowd
 from kessai.apps.bench.options import Options, Steps
 from kessai.apps.bench.peer import PEER
@@ -19,10 +24,12 @@ from kessai.apps.bench.worker import OpenCustomers, start_ledger
 
 CUSTOMERS = 10_000
 WARM_S = 1.0
+CARD_DELAY_MS = 20
+MIX = ", ".join(f"{kind} {share}%" for kind, share in SHARES.items())
 
 
 async def bench_charge(options: Options, scene: Scene, steps: Steps) -> Report:
-    """Measure charges a second; the client's own account must agree with the ledger afterwards."""
+    """Measure charges, or a mix, a second; the client's own account must agree with the ledger afterwards."""
     crowd = Crowd(0, CUSTOMERS)
     dsn = await scene.platform_database("platform")
     steps.next("preparing both sides")
@@ -30,11 +37,14 @@ async def bench_charge(options: Options, scene: Scene, steps: Steps) -> Report:
         _, peer = await asyncio.gather(ledger.order(OpenCustomers(crowd)), scene.pgbench())
     await scene.settle()
     async with (
-        PlatformProcess("--database-url", dsn) as platform,
+        card_gateway() as gateway,
+        PlatformProcess(*scene.platform_options(dsn), environment=environment_of(gateway)) as platform,
         MemoryWatch(lambda: [platform.pid], children=True) as memory,
     ):
-        target = Target(platform.url, platform.api_key, crowd, options.connections)
-        load: Spawned[Charge, tuple[Tally, int]] = Spawned(load_charges, target)
+        cards = await register_cards(platform, gateway, crowd) if options.mix else ()
+        gateway.faults.program(takes(CARD_DELAY_MS))
+        target = Target(platform.url, platform.api_key, crowd, options.connections, cards)
+        load: Spawned[Charge, tuple[Tally, int]] = Spawned(load_mix if options.mix else load_charges, target)
         async with load:
             _, told = await load.order(Charge(WARM_S, seed=1))
             rounds = Rounds()
@@ -50,11 +60,12 @@ async def bench_charge(options: Options, scene: Scene, steps: Steps) -> Report:
     return report_of(
         rounds,
         name="charge",
-        mode=f"HTTP create + capture, {options.connections} connections",
+        mode=f"HTTP {MIX if options.mix else 'create + capture'}, {options.connections} connections",
         latency_of="one HTTP request",
         rss_mb=memory.peak_mb,
         peer=PEER,
         finding=finding or await first_finding(dsn),
+        extra={f"refused_{code}": count for code, count in together(rounds.ours).reasons.items()},
         sizes={"accounts": CUSTOMERS, "merchants": MERCHANTS, "connections": options.connections},
     )
 

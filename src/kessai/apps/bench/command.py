@@ -9,11 +9,16 @@ import uvloop
 from rich.console import Console
 
 from kessai.apps.bench.charge import bench_charge
+from kessai.apps.bench.dbos_peer import require_dbos
 from kessai.apps.bench.figures import Report, print_report
+from kessai.apps.bench.isolation import bench_isolation
 from kessai.apps.bench.ledger import bench_ledger
-from kessai.apps.bench.options import Options, Steps, read
+from kessai.apps.bench.options import Mode, Options, Steps, read
 from kessai.apps.bench.scene import open_scene
+from kessai.apps.bench.workflow import bench_workflow
 from kessai.foundation.errors import OperatorError
+
+BENCHES = {"ledger": bench_ledger, "charge": bench_charge, "workflow": bench_workflow, "isolation": bench_isolation}
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -29,8 +34,8 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 async def _measure(options: Options) -> Report:
+    if options.name == "workflow" and options.mode is not Mode.RECOVERY:
+        require_dbos()  # before anything is started
     with Steps(f"bench {options.name}") as steps:
         async with open_scene(options.database_url) as scene:
-            if options.name == "charge":
-                return await bench_charge(options, scene, steps)
-            return await bench_ledger(options, scene, steps)
+            return await BENCHES[options.name](options, scene, steps)

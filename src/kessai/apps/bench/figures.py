@@ -152,7 +152,7 @@ def print_report(report: Report, *, as_json: bool) -> None:
             for inner, part in value.items():  # pyright: ignore[reportUnknownVariableType]
                 table.add_row(f"{key}.{inner}", str(part))  # pyright: ignore[reportUnknownArgumentType]
         elif value is not None:
-            table.add_row(key, f"{value:,}" if isinstance(value, (int, float)) else str(value))
+            table.add_row(key, str(value) if isinstance(value, (bool, str)) else f"{value:,}")
     Console(stderr=True).print(table)
     if as_json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")

@@ -35,6 +35,8 @@ class Target:
     api_key: str
     crowd: Crowd
     connections: int
+    cards: tuple[tuple[str, str], ...] = ()
+    """Customers that have a card, with its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +103,12 @@ class Wire(asyncio.Protocol):
 
 
 def load_charges(target: Target, pipe: Pipe) -> None:
-    """The child's main function: for `Spawned`. Orders are `Charge`; answers are tallies."""
-    uvloop.run(_work(target, pipe))
+    """The child's main function: for `Spawned`. Orders are `Charge`; answers are a tally and what merchants gained."""
+    uvloop.run(serve_load(Load(target), pipe))
 
 
-async def _work(target: Target, pipe: Pipe) -> None:
-    load = _Load(target)
+async def serve_load(load: Load, pipe: Pipe) -> None:
+    """Carry out orders with a load, from its first connection to its last."""
     await load.connect()
     try:
         await follow_orders(pipe, load.run)
@@ -114,72 +116,101 @@ async def _work(target: Target, pipe: Pipe) -> None:
         load.close()
 
 
-class _Load:
+class Load:
+    """Connections that each create and capture wallet charges, one after the other."""
+
     def __init__(self, target: Target) -> None:
-        self._target = target
+        self.target = target
         place = urlsplit(target.url)
         assert place.hostname is not None
         assert place.port is not None
         self._host, self._port = place.hostname, place.port
         self._wires: list[Wire] = []
-        fixed = (
+        self._fixed = (
             f"Host: {place.netloc}\r\nAuthorization: Bearer {target.api_key}\r\n"
             "Content-Type: application/json\r\nIdempotency-Key: "
         )
-        self._create = f"POST /v1/charges HTTP/1.1\r\n{fixed}"
-        self._fixed = fixed
 
     async def connect(self) -> None:
+        """Open every connection."""
         loop = asyncio.get_running_loop()
-        for _ in range(self._target.connections):
+        for _ in range(self.target.connections):
             _, wire = await loop.create_connection(Wire, self._host, self._port)
             self._wires.append(wire)
 
     def close(self) -> None:
+        """Close every connection."""
         for wire in self._wires:
             wire.close()
 
     async def run(self, order: Charge) -> tuple[Tally, int]:
-        """The stretch's tally, and the sum of the captures that were acknowledged."""
+        """The stretch's tally, and what the merchants gained by what was acknowledged."""
         tally, dice = Tally(), random.Random(order.seed)  # noqa: S311  (a load, not a secret)
         started = time.perf_counter()
         until = started + order.seconds
-        captured = await asyncio.gather(*(self._charges(wire, until, dice, tally) for wire in self._wires))
+        gained = await asyncio.gather(*(self._until(wire, until, dice, tally) for wire in self._wires))
         tally.elapsed_s = time.perf_counter() - started
-        return tally, sum(captured)
+        return tally, sum(gained)
 
-    async def _charges(self, wire: Wire, until: float, dice: random.Random, tally: Tally) -> int:
-        captured = 0
+    async def _until(self, wire: Wire, until: float, dice: random.Random, tally: Tally) -> int:
+        gained = 0
         while time.perf_counter() < until:
-            amount = dice.randint(1, AMOUNT_MAX)
-            crowd = self._target.crowd
-            body = (
-                f'{{"customer_id":"{customer(crowd.first + dice.randrange(crowd.count))}",'
-                f'"merchant_id":"{merchant(dice.randrange(MERCHANTS))}","amount_minor":{amount},'
-                f'"sources":[{{"source":"{CUSTOMER_TYPE}"}}]}}'
-            )
-            created = await self._timed(wire, self._create, body, tally)
-            if created.status != 201:
-                tally.refuse(created.code)
-                continue
-            at = created.body.index(_PAYMENT_ID) + len(_PAYMENT_ID)
-            payment_id = created.body[at : at + _PAYMENT_ID_LENGTH].decode()
-            done = await self._timed(
-                wire, f"POST /v1/charges/{payment_id}/capture HTTP/1.1\r\n{self._fixed}", "{}", tally
-            )
-            if done.status != 200:
-                tally.refuse(done.code)
-                continue
-            tally.acknowledged += 1
-            captured += amount
-        return captured
+            gained += await self.one(wire, dice, tally)
+        return gained
 
-    async def _timed(self, wire: Wire, head: str, body: str, tally: Tally) -> Answer:
-        request = f"{head}{uuid4().hex}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    async def one(self, wire: Wire, dice: random.Random, tally: Tally) -> int:
+        """One payment, to its end; gives what merchants gained by it, in minor units."""
+        return await self.charge(wire, dice, tally, f'{{"source":"{CUSTOMER_TYPE}"}}', self.somebody(dice))
+
+    async def charge(self, wire: Wire, dice: random.Random, tally: Tally, source: str, payer: str) -> int:
+        """A charge from one source, created and captured."""
+        amount = dice.randint(AMOUNT_MAX // 2, AMOUNT_MAX)
+        body = (
+            f'{{"customer_id":"{payer}","merchant_id":"{merchant(dice.randrange(MERCHANTS))}",'
+            f'"amount_minor":{amount},"sources":[{source}]}}'
+        )
+        created = await self.post(wire, "/v1/charges", body, tally)
+        if not accepted(created, tally):
+            return 0
+        payment_id = id_of(created)
+        if not accepted(await self.post(wire, f"/v1/charges/{payment_id}/capture", "{}", tally), tally, "CAPTURED"):
+            return 0
+        tally.acknowledged += 1
+        self.captured(payment_id, amount)
+        return amount
+
+    def captured(self, payment_id: str, amount_minor: int) -> None:
+        """A charge has come to its end."""
+
+    def somebody(self, dice: random.Random) -> str:
+        """One of the customers."""
+        crowd = self.target.crowd
+        return customer(crowd.first + dice.randrange(crowd.count))
+
+    async def post(self, wire: Wire, path: str, body: str, tally: Tally) -> Answer:
+        """The answer to one request under a fresh key, its time taken."""
+        head = f"POST {path} HTTP/1.1\r\n{self._fixed}{uuid4().hex}\r\nContent-Length: {len(body)}\r\n\r\n"
         sent = time.perf_counter()
-        answer = await wire.ask(request)
+        answer = await wire.ask(f"{head}{body}".encode())
         tally.latencies_ms.append((time.perf_counter() - sent) * 1e3)
         return answer
+
+
+def accepted(answer: Answer, tally: Tally, state: str | None = None) -> bool:
+    """Whether it is a result (of a payment in that state); otherwise it is counted as refused."""
+    if answer.status not in (200, 201):
+        tally.refuse(answer.code)
+        return False
+    if state is not None and f'"state":"{state}"'.encode() not in answer.body:
+        tally.refuse(f"not_{state.lower()}")
+        return False
+    return True
+
+
+def id_of(answer: Answer) -> str:
+    """The id of the payment that it tells of."""
+    at = answer.body.index(_PAYMENT_ID) + len(_PAYMENT_ID)
+    return answer.body[at : at + _PAYMENT_ID_LENGTH].decode()
 
 
 def merchant(number: int) -> str:

@@ -10,6 +10,7 @@ from kessai.services.ledger.api import CreateExchange, Leg, account_id_of
 
 CUSTOMER_TYPE = "funds"
 FUNDING_TYPE = "deposit"
+FUNDING_OWNER = "internal"
 CHECKED_TYPE = "settled_sales"
 LOG_ONLY_TYPE = "unsettled_sales"
 AMOUNT_MAX = 100
@@ -80,10 +81,7 @@ class Draw:
                     Leg(account_id=self._account(self._number()), amount_minor=amount, asset="JPY"),
                     Leg(owner=MERCHANT, account_type=LOG_ONLY_TYPE, amount_minor=amount, asset="JPY"),
                 )
-        return _exchange(
-            Leg(account_id=source, amount_minor=amount, asset="JPY"),
-            Leg(account_id=target, amount_minor=amount, asset="JPY"),
-        )
+        return pay(source, target, amount)
 
     def _two(self) -> tuple[str, str]:
         one, other = self._number(), self._number()
@@ -103,10 +101,18 @@ class Draw:
         return found
 
 
+def pay(source: str, target: str, amount_minor: int) -> CreateExchange:
+    """An exchange between two accounts, named by their ids."""
+    return _exchange(
+        Leg(account_id=source, amount_minor=amount_minor, asset="JPY"),
+        Leg(account_id=target, amount_minor=amount_minor, asset="JPY"),
+    )
+
+
 def funding(owner: str, account_type: str, amount_minor: int) -> CreateExchange:
     """An opening credit from the internal deposit account."""
     return _exchange(
-        Leg(owner="internal", account_type=FUNDING_TYPE, amount_minor=amount_minor, asset="JPY"),
+        Leg(owner=FUNDING_OWNER, account_type=FUNDING_TYPE, amount_minor=amount_minor, asset="JPY"),
         Leg(owner=owner, account_type=account_type, amount_minor=amount_minor, asset="JPY"),
     )
 

@@ -13,15 +13,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 ROUNDS = 2
 SECONDS = 8.0
+ACCOUNTS_MIN = 100
+NAMES = ("ledger", "charge", "workflow", "isolation")
 
 
 class Mode(StrEnum):
-    """Modes of `bench ledger`."""
+    """Modes of `bench ledger`, and one of `bench workflow`."""
 
     BULK = "bulk"
     SINGLE = "single"
     HOT = "hot"
     GROWN = "grown"
+    RECOVERY = "recovery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Options:
     processes: int
     accounts: int
     logs: int
+    workflows: int
+    mix: bool
     database_url: str | None
     as_json: bool
 
@@ -50,19 +55,28 @@ class Options:
 def read(argv: Sequence[str]) -> Options:
     """Options of a command line; argparse prints usage and exits 2 when it is wrong."""
     parser = argparse.ArgumentParser(prog="kessai bench", description="Measure the platform on this machine.")
-    parser.add_argument("name", choices=("ledger", "charge"))
-    parser.add_argument("--mode", type=Mode, choices=list(Mode), default=Mode.BULK, help="of `ledger`")
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument(
+        "--mode", type=Mode, choices=list(Mode), default=Mode.BULK, help="of `ledger`; `recovery` of `workflow`"
+    )
     parser.add_argument("--seconds", type=float, default=SECONDS, help="measured seconds of ours, all rounds together")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="ours and the peer take turns this many times")
     parser.add_argument("--batch", type=int, default=1_000, help="exchanges a call, in bulk")
-    parser.add_argument("--clients", type=int, default=64, help="concurrent callers of `--mode single`")
+    parser.add_argument("--clients", type=int, default=64, help="concurrent callers of `--mode single` and `workflow`")
     parser.add_argument("--connections", type=int, default=64, help="keep-alive connections of `charge`")
     parser.add_argument("--processes", type=int, default=1, help="server processes of `--mode hot`")
     parser.add_argument("--accounts", type=int, default=20_000, help="of `--mode grown`")
     parser.add_argument("--logs", type=int, default=100_000, help="of `--mode grown`")
+    parser.add_argument("--workflows", type=int, default=10_000, help="left open by the kill of `--mode recovery`")
+    parser.add_argument("--mix", action="store_true", help="of `charge`: transfers, top-ups, escrows, refunds, cards")
     parser.add_argument("--database-url", help="a PostgreSQL server to make throwaway databases on")
     parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object as the last line")
-    return Options(**vars(parser.parse_args(list(argv))))
+    options = Options(**vars(parser.parse_args(list(argv))))
+    if options.mode is Mode.RECOVERY and options.name != "workflow":
+        parser.error("--mode recovery is one of workflow")
+    if options.accounts < ACCOUNTS_MIN:
+        parser.error(f"--accounts must be at least {ACCOUNTS_MIN}")
+    return options
 
 
 class Steps:
@@ -81,9 +95,17 @@ class Steps:
 
     def next(self, what: str) -> None:
         """Say what is being done now."""
-        self._progress.update(self._task, description=what)
+        self._progress.reset(self._task, description=what, total=None)
         if not self._progress.console.is_terminal:
             self._progress.console.print(f"· {what}")
+
+    def part(self, done: int, of: int) -> None:
+        """Say how much of the current step is done."""
+        tenths = 10 * done // of
+        told = 10 * int(self._progress.tasks[0].completed) // (self._progress.tasks[0].total or of)
+        self._progress.update(self._task, completed=done, total=of)
+        if not self._progress.console.is_terminal and tenths > told:
+            self._progress.console.print(f"  {done:,} of {of:,}")
 
     def __enter__(self) -> Steps:
         self._progress.start()

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from kessai.foundation.errors import OperatorError
@@ -50,7 +50,13 @@ def free_port() -> int:
 class PlatformProcess:
     """`kessai up` in a process group of its own; it can be killed without warning and started again."""
 
-    def __init__(self, *options: str, program: Sequence[str] = KESSAI, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        *options: str,
+        program: Sequence[str] = KESSAI,
+        api_key: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._command = (*program, "up")
         self._options = options
         self.port = free_port()
@@ -58,6 +64,7 @@ class PlatformProcess:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
         self._process: asyncio.subprocess.Process | None = None
         self._key = api_key
+        self._environment = dict(environment or {})
 
     @property
     def url(self) -> str:
@@ -98,6 +105,7 @@ class PlatformProcess:
             stdout=self._output,
             stderr=self._output,
             start_new_session=True,
+            env=os.environ | self._environment,
         )
         await self.wait_until_ready()
 

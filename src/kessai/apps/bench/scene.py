@@ -31,6 +31,8 @@ class Scene:
 
     dsn: str
     bin_dir: Path
+    folder: Path
+    """For files of the run."""
     made: list[str] = field(default_factory=list[str])
 
     async def empty_database(self, purpose: str) -> str:
@@ -56,9 +58,21 @@ class Scene:
         await peer.prepare()
         return peer
 
+    def platform_options(self, dsn: str) -> tuple[str, ...]:
+        """Flags of a platform on one of its databases, whose files go when the run ends."""
+        return ("--database-url", dsn, "--data", str(self.folder / "platform"))
+
     async def settle(self) -> None:
         """A checkpoint, so that nobody's measured stretch pays for an earlier one's preparation."""
         await self._execute("CHECKPOINT")
+
+    async def vacuum(self, dsn: str) -> None:
+        """Statistics and visibility of a database that was just filled, as a server has them that grew over time."""
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute("VACUUM (ANALYZE)", timeout=None)
+        finally:
+            await connection.close()
 
     async def drop_databases(self) -> None:
         """Leave the server as it was found."""
@@ -81,9 +95,9 @@ async def open_scene(database_url: str | None) -> AsyncGenerator[Scene]:
     try:
         if database_url is None:
             await server.start()
-            yield Scene(server.dsn, server.bin_dir)
+            yield Scene(server.dsn, server.bin_dir, folder)
             return
-        scene = Scene(require_dsn(database_url), server.bin_dir)
+        scene = Scene(require_dsn(database_url), server.bin_dir, folder)
         try:
             yield scene
         finally:

@@ -40,6 +40,11 @@ class Spawned(Generic[O, A]):
             raise answer
         return answer
 
+    def kill(self) -> None:
+        """SIGKILL: it flushes nothing and tells nobody."""
+        self._process.kill()
+        self._process.join()
+
     async def close(self) -> None:
         """Let it end its work and stop."""
         with contextlib.suppress(OSError):  # it has ended by itself

@@ -18,6 +18,8 @@ from kessai.apps.bench.mixes import (
     CHECKED_OPENING_MINOR,
     CHECKED_TYPE,
     CUSTOMER_TYPE,
+    FUNDING_OWNER,
+    FUNDING_TYPE,
     MERCHANT,
     OPENING_MINOR,
     Crowd,
@@ -51,13 +53,18 @@ class OpenCustomers:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenFunding:
+    """Open the account that every opening credit comes from."""
+
+
+@dataclass(frozen=True, slots=True)
 class FundMerchant:
     """Credit the checked hot account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Post a number of exchanges in batches, unmeasured (history for a grown ledger)."""
+    """Post a number of exchanges in batches, unmeasured, to warm up."""
 
     touch: Touch
     crowd: Crowd
@@ -77,7 +84,7 @@ class Load:
     clients: int = 0
 
 
-Order = OpenCustomers | FundMerchant | Post | Load
+Order = OpenCustomers | OpenFunding | FundMerchant | Post | Load
 
 
 def start_ledger(dsn: str) -> Spawned[Order, Tally]:
@@ -105,6 +112,9 @@ async def _carry_out(ledger: Ledger, order: Order) -> Tally:
     match order:
         case OpenCustomers(crowd):
             return await _open_customers(ledger, crowd)
+        case OpenFunding():
+            await ledger.open_account(OpenAccount(owner=FUNDING_OWNER, account_type=FUNDING_TYPE))
+            return Tally()
         case FundMerchant():
             return await _post(ledger, [[funding(MERCHANT, CHECKED_TYPE, CHECKED_OPENING_MINOR)]])
         case Post(touch, crowd, count, seed):

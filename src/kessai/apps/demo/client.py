@@ -36,7 +36,7 @@ class Client:
 
     def get(self, path: str) -> dict[str, Any]:
         """A result; RuntimeError when it is a problem."""
-        return _result(self._ask("GET", path, None, None), path)
+        return _result(self.ask("GET", path, None, None), path)
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A result under a fresh idempotency key; RuntimeError when it is a problem."""
@@ -44,9 +44,10 @@ class Client:
 
     def try_post(self, path: str, body: dict[str, Any], *, key: str | None = None) -> Answer:
         """Whatever came back, a refusal included."""
-        return self._ask("POST", path, body, key or uuid4().hex)
+        return self.ask("POST", path, body, key or uuid4().hex)
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None, key: str | None) -> Answer:
+    def ask(self, method: str, path: str, body: dict[str, Any] | None, key: str | None) -> Answer:
+        """Whatever came back; a body needs an idempotency key."""
         headers = {"Authorization": f"Bearer {self._api_key}"}
         if key is not None:
             headers |= {"Content-Type": "application/json", "Idempotency-Key": key}

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.panel import Panel
 
 from kessai.apps.bench.program import KESSAI, PlatformProcess
+from kessai.apps.outside import running
+from kessai.foundation.config import Settings
 from kessai.foundation.errors import OperatorError
 
 DAY = (sys.executable, "-m", "kessai.apps.demo.day")
@@ -42,8 +44,14 @@ async def _show(console: Console, data: Path) -> int:
         console.print(
             f"kessai (決済) is up at {platform.url} after {time.perf_counter() - began:.1f} s", highlight=False
         )
-        played = await _child(*DAY, platform.url, KESSAI_API_KEY=platform.api_key)
-        console.rule("kessai verify · 不変条件の検証")
+        parties = running(Settings(data=str(data)))
+        played = await _child(
+            *(*DAY, platform.url),
+            KESSAI_API_KEY=platform.api_key,
+            CARDS_URL=str(parties.card_gateway_url),
+            BANK_URL=str(parties.bank_url),
+        )
+        console.rule("kessai verify, the books outside included · 不変条件と社外帳簿の検証")
         proved = await _child(*KESSAI, "verify", "--data", str(data))
         if played or proved:
             console.print("[red]The day does not balance.[/red]" if played or proved == 1 else "verify could not run")

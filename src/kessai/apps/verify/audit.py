@@ -12,8 +12,11 @@ import asyncpg
 
 from kessai.apps.verify import checks, events
 from kessai.apps.verify.accounts import check_accounts
+from kessai.apps.verify.bank import check_bank
+from kessai.apps.verify.cards import check_cards
 from kessai.apps.verify.courses import check_courses
 from kessai.apps.verify.finding import Report, Row, TooMany
+from kessai.apps.verify.gains import check_gains
 from kessai.apps.verify.pages import LOTS, Page, strays, strays_published
 from kessai.apps.verify.payments import check_payments
 from kessai.apps.verify.seals import Chains, check_anchors
@@ -21,6 +24,7 @@ from kessai.apps.verify.streams import END, Stream, Windows
 from kessai.foundation.db import Connection, Queries, load_queries
 from kessai.services.ledger.domain.state import SLOT_BITS, micros
 from kessai.services.ledger.domain.types import AccountTypes
+from kessai.services.payment.domain.kinds import PaymentKinds
 
 PACKAGE = "kessai.apps.verify"
 PARTS = ("exchanges", "actions", "events", "logs", "hot_logs", "lot_logs", "lots", "references")
@@ -39,8 +43,7 @@ class Configuration:
     """What the platform was told about accounts and payments."""
 
     types: AccountTypes
-    prefixes: Mapping[str, str]
-    """Of the ids of each kind of payment, as `chg`."""
+    kinds: PaymentKinds
 
     def lists(self) -> dict[str, list[str]]:
         """Account types by what they may do, and the prefixes of payments' ids."""
@@ -48,7 +51,7 @@ class Configuration:
             "lots": [each.code for each in self.types if each.has_lots],
             "log_only": [each.code for each in self.types if each.log_only],
             "overdraft": [each.code for each in self.types if each.overdraft_limit_minor is not None],
-            "prefixes": [f"{prefix}_" for prefix in self.prefixes.values()],
+            "prefixes": [f"{prefix}_" for prefix in self.kinds.prefixes.values()],
         }
 
 
@@ -101,6 +104,10 @@ class _Audit:
             await self._verify_ledger()
         for schema in shared:
             await self._verify_shared(schema, shared, tables)
+        if "bank.instruction" in tables:
+            await check_bank(self._connection, self._report)
+        if "cardgateway.card_authorization" in tables:
+            await check_cards(self._connection, self._report)
         if {"ledger.flush", "payment.payment"} <= tables:
             payment = load_queries(PACKAGE, file="sql/payment.sql")
             for check in checks.PAYMENT:
@@ -109,7 +116,7 @@ class _Audit:
                 self._connection,
                 payment,
                 self._report,
-                prefixes=self._configuration.prefixes,
+                kinds=self._configuration.kinds,
                 sandbox="sandbox.clock" in tables,
             )
 
@@ -148,6 +155,7 @@ class _Audit:
         await check_anchors(connection, sql, report)
         await check_accounts(connection, sql, self._configuration.types, report)
         await check_courses(connection, sql, report)
+        await check_gains(connection, sql, self._configuration.types, report)
 
     async def _verify_rows(self, connection: Connection) -> None:
         for check in checks.LEDGER:

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import asyncpg
 import msgspec
@@ -16,9 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from kessai.apps.outside import folder_of
 from kessai.apps.place import shared_place
 from kessai.apps.verify.audit import Configuration, audit
-from kessai.apps.verify.finding import Finding, Report
+from kessai.apps.verify.bank import verify_bank
+from kessai.apps.verify.cards import verify_cards
+from kessai.apps.verify.finding import Finding, Report, TooMany
+from kessai.apps.verify.outside import verify_outside
 from kessai.apps.wiring import document_of, load_payment_kinds
 from kessai.foundation.config import Settings, load_settings
 from kessai.foundation.db import AUDITOR_ROLE, CONNECT_TIMEOUT_S, Connection, require_dsn
@@ -45,7 +49,7 @@ async def verify(dsn: str, settings: Settings | None = None) -> list[Finding]:
 async def _verify(dsn: str, settings: Settings, report: Report) -> Report:
     types = load_account_types(document_of(settings.account_types, "account_types.toml"))
     kinds = load_payment_kinds(settings.payment_kinds)
-    configuration = Configuration(types, kinds.prefixes)
+    configuration = Configuration(types, kinds)
     try:
         async with _auditor(dsn) as connection, _auditor(dsn) as second:
             beside = second if await _share_view(connection, second) else None
@@ -103,6 +107,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _run(settings: Settings, report: Report) -> None:
     async with shared_place(settings) as place:
         await _verify(place.dsn, settings, report)
+        await verify_parties(place.dsn, settings, report)
+
+
+async def verify_parties(dsn: str, settings: Settings, report: Report) -> None:
+    """Report where payments, the services that go outside, and the books of simulated parties disagree.
+
+    A party that an operator has configured keeps books that cannot be read here: it sends its statement.
+    """
+    folder = folder_of(settings)
+    with suppress(TooMany):
+        async with _auditor(dsn) as connection:
+            await verify_outside(connection, load_payment_kinds(settings.payment_kinds), report)
+        if settings.card_gateway_url is None:
+            async with _auditor(dsn) as connection:
+                await verify_cards(connection, folder / "cardgateway.jsonl", report)
+        if settings.bank_url is None:
+            async with _auditor(dsn) as connection:
+                await verify_bank(connection, folder / "bank.jsonl", report)
 
 
 @contextmanager
@@ -128,7 +150,8 @@ def _progress(console: Console) -> Generator[Callable[[Report], None]]:
     try:
         yield tell
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
 
 
 def _show(console: Console, report: Report, seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from kessai.services.ledger.domain.state import instant
 COURSE = "an exchange's state follows from what was done to it"
 ROWS_AT_ONCE = 1_000
 
-StoredLeg = tuple[str, str, int, int | None, int, int, list[tuple[int, int]], list[tuple[int, int]]]
+StoredLeg = tuple[str, str, int, int | None, int, int, list[tuple[int, int]], list[tuple[int, int]], int]
 encode = msgspec.json.Encoder().encode
 decode_progress = msgspec.json.Decoder(tuple[str, list[StoredLeg], list[tuple[str, bytes]]]).decode
 
@@ -33,11 +33,7 @@ class Leg(msgspec.Struct, array_like=True):
     reversed: int = 0
     holds: list[list[int]] = []
     taken: list[list[int]] = []
-
-    @property
-    def side(self) -> tuple[str, bool]:
-        """Account and direction: what a reversal's posting tells of the leg that it undoes."""
-        return (self.account_id, self.amount > 0)
+    gain: int = 0
 
 
 @dataclass(slots=True)
@@ -71,7 +67,9 @@ class Course:
     def _move(leg: Leg, posting: Posting) -> None:
         amount, held_change, takings = posting[3], posting[4], posting[8]
         leg.captured += abs(amount)
+        leg.gain += posting[11] or 0
         if leg.amount > 0:
+            leg.taken += _moved(posting)
             return
         if posting[5] is None:  # a log-only account: its hold is a number here and nowhere else, and no lot is taken
             left = sum(held for _, held in leg.holds) + amount
@@ -90,52 +88,47 @@ class Course:
         leg.holds = kept
 
     def reverse(self, effect: Effect) -> None:
-        """Give back what a reversal's postings give back: debits first, each side in the order of the legs."""
+        """Undo a part of each leg that a reversal's postings name."""
         self.version += 1
-        at = {True: 0, False: 0}
-        for posting in effect.postings:
-            undone = (posting[1], posting[3] < 0)
-            found = [n for n in range(at[undone[1]], len(self.legs)) if self.legs[n].side == undone]
-            if not found:
+        for number, posting in zip(effect.undoes, effect.postings, strict=False):
+            if not 0 <= number < len(self.legs) or not _undoes(self.legs[number], posting):
                 self.faults.append(f"{effect.exchange_id} gives back on a leg that it has not")
                 continue
-            number = next((n for n in found if _could_undo(self.legs[n], posting)), found[0])
-            at[undone[1]] = number + 1
-            _give_back(self.legs[number], abs(posting[3]))
+            leg = self.legs[number]
+            leg.reversed += abs(posting[3])
+            leg.gain += posting[11] or 0 if leg.amount < 0 else 0
+            returned = _give_back(leg, posting[3]) if leg.amount < 0 else _take_back(leg, posting)
+            if any(returned.get(lot, 0) < back for lot, back, _ in posting[8] if back > 0):
+                self.faults.append(f"{effect.exchange_id} gives back to lots that it has not taken from")
 
     def progress(self) -> bytes:
         """As its row should hold it."""
         return encode((self.state, self.legs, self.actions))
 
 
-def _could_undo(leg: Leg, posting: Posting) -> bool:
-    """Whether the lots that a posting gave back are the last that the leg took."""
-    amount = abs(posting[3])
-    if leg.captured - leg.reversed < amount:
-        return False
-    if leg.amount > 0:
-        return True
-    copy = msgspec.convert(msgspec.to_builtins(leg), Leg)
-    _give_back(copy, amount)
-    before, after = _by_lot(leg.taken), _by_lot(copy.taken)
-    return all(before[lot] - after[lot] >= back for lot, back, _ in posting[8])
+def _undoes(leg: Leg, posting: Posting) -> bool:
+    return (leg.account_id, leg.amount > 0) == (posting[1], posting[3] < 0)
 
 
-def _by_lot(taken: list[list[int]]) -> Counter[int]:
-    lots: Counter[int] = Counter()
-    for lot, amount in taken:
-        lots[lot] += amount
-    return lots
-
-
-def _give_back(leg: Leg, amount: int) -> None:
-    leg.reversed += amount
-    while leg.amount < 0 and amount and leg.taken and leg.taken[-1][0]:
+def _give_back(leg: Leg, amount: int) -> dict[int, int]:
+    """What a source has consumed goes back, the last first; gives how much goes to which lot."""
+    returned: dict[int, int] = {}
+    while amount and leg.taken and leg.taken[-1][0]:
         lot, taken = leg.taken.pop()
         back = min(taken, amount)
         amount -= back
+        returned[lot] = returned.get(lot, 0) + back
         if taken > back:
             leg.taken.append([lot, taken - back])
+    return returned
+
+
+def _take_back(leg: Leg, posting: Posting) -> dict[int, int]:
+    """What a target's lots have given up is no longer theirs to give; what came from other lots changes nothing."""
+    gone = {lot: -amount for lot, amount, _ in posting[8]}
+    leg.taken = [[lot, made - min(made, gone.get(lot, 0))] for lot, made in leg.taken]
+    leg.taken = [each for each in leg.taken if each[1]]
+    return {}
 
 
 def born(effect: Effect) -> Course:
@@ -144,13 +137,9 @@ def born(effect: Effect) -> Course:
         held = {posting[0]: posting for posting in effect.postings}
         legs = [Leg(*leg, holds=_held(leg[2], held.get(number))) for number, leg in enumerate(effect.legs)]
         return Course("AUTHORIZED", legs, version=1)
-    if effect.legs:  # a balancing leg moved nothing, and keeps its number
-        told = {posting[0]: posting for posting in effect.postings}
-        legs = [_captured(told[n]) if n in told else Leg(*leg) for n, leg in enumerate(effect.legs)]
-        return Course("CAPTURED", legs)
     if not effect.legs:
         return Course("CAPTURED", [_captured(posting) for posting in effect.postings])
-    moved = {posting[0]: posting for posting in effect.postings}  # a leg of nothing has no posting
+    moved = {posting[0]: posting for posting in effect.postings}  # a balancing leg of nothing has no posting
     return Course(
         "CAPTURED", [_captured(moved[at]) if at in moved else Leg(*leg) for at, leg in enumerate(effect.legs)]
     )
@@ -164,8 +153,16 @@ def _held(amount: int, posting: Posting | None) -> list[list[int]]:
 
 
 def _captured(posting: Posting) -> Leg:
-    taken = [[lot, -consumed] for lot, consumed, _ in posting[8] if consumed < 0]
-    return Leg(posting[1], posting[2], posting[3], posting[9], abs(posting[3]), 0, [], taken)
+    return Leg(
+        posting[1], posting[2], posting[3], posting[9], abs(posting[3]), 0, [], _moved(posting), posting[11] or 0
+    )
+
+
+def _moved(posting: Posting) -> list[list[int]]:
+    """Lots that a posting consumed, or else filled again and made."""
+    moved = [[lot, abs(amount)] for lot, amount, _ in posting[8] if amount]
+    fresh = posting[3] - sum(amount for _, amount in moved)
+    return [*moved, [posting[7], fresh]] if fresh > 0 and posting[5] is not None else moved
 
 
 async def check_courses(connection: Connection, sql: Queries, report: Report) -> None:
@@ -187,16 +184,9 @@ async def check_courses(connection: Connection, sql: Queries, report: Report) ->
 
 
 def _course(row: asyncpg.Record) -> Course:
-    birth = decode_effect(row["birth"])
-    course = born(birth)
-    steps: list[tuple[int, int, Effect]] = []
-    for name in ("action", "reversal"):
-        if row[f"{name}_ids"] is not None:
-            effects = [decode_effect(record) for record in row[f"{name}s"]]
-            steps += zip(row[f"{name}_ids"], row[f"{name}_ordinals"], effects, strict=True)
-    steps.sort(key=lambda step: step[:2])
+    course = born(decode_effect(row["birth"]))
     course.state_at_first = course.state
-    for flush_id, _, effect in steps:
+    for flush_id, effect in steps_of(row):
         (course.reverse if effect.action == "reversed" else course.act)(effect)
         if flush_id == row["birth_id"]:
             course.state_at_first = course.state
@@ -204,6 +194,17 @@ def _course(row: asyncpg.Record) -> Course:
         if not 0 <= leg.reversed <= leg.captured <= abs(leg.amount):
             course.faults.append("more was captured than held, or reversed than captured")
     return course
+
+
+def steps_of(row: asyncpg.Record) -> Sequence[tuple[int, Effect]]:
+    """What was done to an exchange after its birth, in order, each with its flush."""
+    steps: list[tuple[int, int, Effect]] = []
+    for name in ("action", "reversal"):
+        if row[f"{name}_ids"] is not None:
+            effects = [decode_effect(record) for record in row[f"{name}s"]]
+            steps += zip(row[f"{name}_ids"], row[f"{name}_ordinals"], effects, strict=True)
+    steps.sort(key=lambda step: step[:2])
+    return [(flush_id, effect) for flush_id, _, effect in steps]
 
 
 def _check(row: asyncpg.Record, key: str, course: Course, report: Report) -> None:
@@ -241,26 +242,10 @@ def _check_progress(stored: bytes, key: str, course: Course, report: Report) -> 
                 COURSE, "ledger.exchange_action", f"{key}/{action_id}", "it is missing, though the exchange tells of it"
             )
     told: list[StoredLeg] = msgspec.convert(msgspec.to_builtins(course.legs), list[StoredLeg])
-    same_legs = legs == told or (_doubled(told) and _by_side(legs) == _by_side(told))
+    same_legs = legs == told
     same_actions = actions == [tuple(each) for each in course.actions]
     if state != course.state or not same_legs or not same_actions or encode((state, legs, actions)) != stored:
         what = "legs" if not same_legs else "actions" if not same_actions else "text"
         report.add(
             COURSE, "ledger.exchange_state", key, f"the {what} of its progress are not what its records make of it"
         )
-
-
-def _doubled(legs: list[StoredLeg]) -> bool:
-    return len({(leg[0], leg[2] > 0) for leg in legs}) < len(legs)
-
-
-def _by_side(legs: list[StoredLeg]) -> dict[tuple[str, bool], list[object]]:
-    """Legs of one account and direction taken together: which of them a reversal meant is not told."""
-    sides: dict[tuple[str, bool], tuple[list[int], Counter[int], Counter[int]]] = {}
-    for account_id, _, amount, _, captured, back, holds, taken in legs:
-        numbers, held, consumed = sides.setdefault((account_id, amount > 0), ([0, 0, 0], Counter(), Counter()))
-        for at, number in enumerate((amount, captured, back)):
-            numbers[at] += number
-        held.update(dict(holds))
-        consumed.update(_by_lot([list(each) for each in taken]))
-    return {side: [numbers, dict(held), dict(consumed)] for side, (numbers, held, consumed) in sides.items()}

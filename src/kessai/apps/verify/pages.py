@@ -15,14 +15,17 @@ from kessai.apps.verify.records import (
     BIRTHS,
     AccountEvent,
     Effect,
+    Refusal,
     decode_account_event,
     decode_effect,
+    decode_refusal,
     faults_of,
     fresh_amount,
     is_plain,
 )
 from kessai.apps.verify.seals import Chains
 from kessai.foundation.events import encode_events
+from kessai.services.ledger.domain.refusals import is_refusal
 from kessai.services.ledger.domain.state import instant
 from kessai.services.ledger.store.rows import page_digest
 
@@ -91,6 +94,9 @@ class Page:
         self.keys: list[str] = []
         self.records: list[bytes] = []
         self._gather()
+        self._unpublished = {
+            at for at, record in enumerate(self.records) if self.kinds[at] == "account_event" or is_refusal(record)
+        }
 
     def _gather(self) -> None:
         """Effects by ordinal, from the three tables that they stand in."""
@@ -142,9 +148,11 @@ class Page:
     def _blame(self, published: Sequence[asyncpg.Record]) -> None:
         """The flush's own row is sealed, so its content was changed: find which row by what was published."""
         told = {bytes(event) for row in published for event in _events_of(row["payload"])}
-        altered = [at for at, record in enumerate(self.records)
-                   if self.kinds[at] != "account_event" and told and record not in told]  # fmt: skip
-        suspects = altered or [at for at, kind in enumerate(self.kinds) if kind != "exchange_action"]
+        published_records = [at for at in range(len(self.records)) if at not in self._unpublished]
+        altered = [at for at in published_records if told and self.records[at] not in told]
+        suspects = altered or [
+            at for at, kind in enumerate(self.kinds) if kind != "exchange_action" or at in self._unpublished
+        ]
         for kind in sorted({self.kinds[at] for at in suspects}):
             keys = [self.keys[at] for at in suspects if self.kinds[at] == kind]
             text = "its record is not what was sealed" if altered else "the record or digest of one of them was changed"
@@ -156,7 +164,7 @@ class Page:
         """Effects on exchanges, in order, with what is wrong with each reported."""
         found: list[Effect] = []
         for at, (kind, record) in enumerate(zip(self.kinds, self.records, strict=True)):
-            if kind == "account_event":
+            if at in self._unpublished:
                 continue
             try:
                 effect = decode_effect(record)
@@ -172,10 +180,16 @@ class Page:
     def check_owners(self, effects: list[Effect]) -> None:
         """Rows of exchanges, actions and account events say what their records say."""
         births = [effect for effect in effects if effect.action in BIRTHS]
-        self._same(EXCHANGES, [(e.exchange_id, e.caller, e.processing_id) for e in births],
+        acts: list[Effect | Refusal] = (
+            [e for e in effects if e.action not in BIRTHS] if len(births) < len(effects) else []
+        )
+        refusals = self._refusals()
+        acts += [refusal for refusal in refusals if refusal.action_id is not None]
+        owners = [*births, *(refusal for refusal in refusals if refusal.action_id is None)]
+        self._same(EXCHANGES, [(e.exchange_id, e.caller, e.processing_id) for e in owners],
                    columns(self._parts["exchanges"], "exchange_ids", "callers", "processing_ids"))  # fmt: skip
-        if self._parts["actions"] is not None or len(births) < len(effects):
-            told = [(e.exchange_id, e.action_id, e.caller, e.processing_id) for e in effects if e.action not in BIRTHS]
+        if self._parts["actions"] is not None or acts:
+            told = [(e.exchange_id, e.action_id, e.caller, e.processing_id) for e in acts]
             rows = columns(self._parts["actions"], "exchange_ids", "action_ids", "callers", "processing_ids")
             self._same(ACTIONS, told, rows)
         if self._parts["events"] is not None:
@@ -184,6 +198,16 @@ class Page:
         references = [(e.reference, e.exchange_id) for e in births if e.reference is not None]
         if references or self._parts["references"] is not None:
             self._same(REFERENCES, references, columns(self._parts["references"], "references", "exchange_ids"))
+
+    def _refusals(self) -> list[Refusal]:
+        found: list[Refusal] = []
+        for at in self._unpublished:
+            if self.kinds[at] != "account_event":
+                try:
+                    found.append(decode_refusal(self.records[at]))
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                    self._report.add(MEANT, f"ledger.{self.kinds[at]}", self.keys[at], f"it cannot be read: {error}")
+        return found
 
     def _account_events(self) -> list[AccountEvent]:
         found: list[AccountEvent] = []
@@ -233,7 +257,7 @@ class Page:
 
     def check_published(self, effects: list[Effect], published: list[asyncpg.Record]) -> None:
         """The outbox carries exactly these records, byte for byte; takes what is theirs out of `published`."""
-        records = [r for k, r in zip(self.kinds, self.records, strict=True) if k != "account_event"]
+        records = [record for at, record in enumerate(self.records) if at not in self._unpublished]
         expiries: list[bytes] = []
         if len(effects) == len(records):
             sweeps = {key for key, digest in zip(self._births(), self.digests, strict=True) if not digest}

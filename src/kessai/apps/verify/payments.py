@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import msgspec
 
-from kessai.apps.verify.courses import decode_progress
+from kessai.apps.verify.carried import faults_of
 from kessai.apps.verify.finding import Report
 from kessai.apps.verify.records import decode_effect
 from kessai.foundation.db import Connection, Queries
+from kessai.services.ledger.api import account_id_of
+from kessai.services.payment.domain.kinds import PaymentKinds
 
 FINAL = "every payment past its deadline is final"
 MOVING = "every payment under way is worked on"
 STEPS = "a payment is what its steps make it"
 CARRIED = "a payment equals its ledger exchange"
 RETURNED = "a refund equals its reversal"
+FURTHER = "a further exchange of a payment is what its step says"
 GRACE = timedelta(minutes=10)
 """How long after its deadline a payment may wait for the job that ends it."""
 ROWS_AT_ONCE = 1_000
 
 HELD = ("AUTHORIZED", "PARTIALLY_CAPTURED", "REQUIRES_ACTION")
 UNDER_WAY = ("PENDING", "UNKNOWN")
-EXCHANGE_STATES = {
-    "AUTHORIZED": ("AUTHORIZED",),
-    "PARTIALLY_CAPTURED": ("AUTHORIZED",),
-    "CAPTURED": ("CAPTURED",),
-    "CANCELED": ("VOIDED",),
-    "EXPIRED": ("VOIDED", "EXPIRED"),
-}
-"""What a payment's state leaves of its exchange; one whose time is over is let go by either side."""
 
 
 async def check_payments(
-    connection: Connection, sql: Queries, report: Report, *, prefixes: Mapping[str, str], sandbox: bool
+    connection: Connection, sql: Queries, report: Report, *, kinds: PaymentKinds, sandbox: bool
 ) -> None:
-    """Every payment and every refund."""
-    now = await _now(connection, sql, sandbox=sandbox)
+    """Every payment, every refund, and every further exchange of a payment."""
+    now = await business_now(connection, sql, sandbox=sandbox)
     async for row in connection.cursor(sql["payments"], prefetch=ROWS_AT_ONCE):
-        _check_payment(row, prefixes, now, report)
+        _check_payment(row, kinds, now, report)
     async for row in connection.cursor(sql["refunds"], prefetch=ROWS_AT_ONCE):
-        _check_refund(row, report)
+        _check_refund(row, kinds, report)
+    async for row in connection.cursor(sql["further_exchanges"], prefetch=ROWS_AT_ONCE):
+        _check_further(row, kinds, report)
 
 
-async def _now(connection: Connection, sql: Queries, *, sandbox: bool) -> datetime:
+async def business_now(connection: Connection, sql: Queries, *, sandbox: bool) -> datetime:
     """Business time, as the sandbox has moved it."""
     row = await connection.fetchrow(sql["business_clock"]) if sandbox else None
     if row is None:
@@ -54,9 +50,9 @@ async def _now(connection: Connection, sql: Queries, *, sandbox: bool) -> dateti
     return frozen or datetime.now(UTC) + timedelta(microseconds=row["offset_us"])
 
 
-def _check_payment(row: asyncpg.Record, prefixes: Mapping[str, str], now: datetime, report: Report) -> None:
+def _check_payment(row: asyncpg.Record, kinds: PaymentKinds, now: datetime, report: Report) -> None:
     table, state = "payment.payment", row["state"]
-    key = f"{prefixes.get(row['kind'], 'pay')}_{row['payment_id'].hex}"
+    key = f"{kinds.prefixes.get(row['kind'], 'pay')}_{row['payment_id'].hex}"
     expires: datetime | None = row["expires_at"]
     lapsed = state in HELD and expires is not None and expires <= now
     if lapsed and expires is not None and expires + GRACE < now:
@@ -69,7 +65,7 @@ def _check_payment(row: asyncpg.Record, prefixes: Mapping[str, str], now: dateti
         report.add(STEPS, table, key, text)
     if row["busy"] or lapsed:
         return  # the exchange may be a step ahead of the payment
-    for text in _against_exchange(row):
+    for text in _against_exchange(row, kinds):
         report.add(CARRIED, table, key, text)
 
 
@@ -88,6 +84,8 @@ def _against_steps(row: asyncpg.Record) -> list[str]:
     }
     if not row["busy"]:
         told["version"] = row["sequences"][-1]
+    if any(row["fees"]):
+        told["fee_minor"] = sum(row["fees"])
     found = [
         f"its {name} is {row[name]}, its steps make it {value}" for name, value in told.items() if row[name] != value
     ]
@@ -96,47 +94,21 @@ def _against_steps(row: asyncpg.Record) -> list[str]:
     return found
 
 
-def _against_exchange(row: asyncpg.Record) -> list[str]:
-    state = row["state"]
-    if state in UNDER_WAY:
+def _against_exchange(row: asyncpg.Record, kinds: PaymentKinds) -> list[str]:
+    if row["state"] in UNDER_WAY:
         return []
-    if state == "REFUSED":
-        return [] if row["record"] is None else ["it was refused, but there is an exchange of it"]
-    if row["record"] is None:
-        return ["there is no exchange of it"]
-    try:
-        told = _exchange_of(row)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return ["its exchange cannot be read"]
-    amount = row["amount_minor"]
-    wanted = (row["kind"], amount, row["captured_minor"], row["refunded_minor"])
-    found = [] if told[0] in EXCHANGE_STATES.get(state, ()) else [f"it is {state}, its exchange {told[0]}"]
-    return found + [
-        f"its exchange's {name} is {there}, its own {mine}"
-        for name, mine, there in zip(("kind", "amount", "captured", "refunded"), wanted, told[1:], strict=True)
-        if mine != there
-    ]
+    if row["kind"] not in kinds.prefixes:
+        return [f"{row['kind']} is no kind of payment"]
+    return faults_of(row, kinds.require(row["kind"]))
 
 
-def _exchange_of(row: asyncpg.Record) -> tuple[str, str, int, int, int]:
-    """State, kind and the payee's side of an exchange: its amount, what was captured of it and what went back."""
-    birth = decode_effect(row["record"])
-    if row["progress"] is None:
-        amount = sum(posting[3] for posting in birth.postings if posting[3] > 0)
-        return birth.state, birth.kind, amount, amount, 0
-    state, legs, _ = decode_progress(row["progress"])
-    payees = [(amount, captured, back) for _, _, amount, _, captured, back, _, _ in legs if amount > 0]
-    amount, captured, back = (sum(each) for each in zip(*payees, strict=True)) if payees else (0, 0, 0)
-    return state, birth.kind, amount, captured, back
-
-
-def _check_refund(row: asyncpg.Record, report: Report) -> None:
+def _check_refund(row: asyncpg.Record, kinds: PaymentKinds, report: Report) -> None:
     key, state = f"rfn_{row['refund_id'].hex}", row["state"]
     text = None
     if row["original_id"] is None:
         text = "there is no such payment"
     elif state == "SUCCEEDED":
-        text = _against_reversal(row)
+        text = _against_reversal(row, kinds)
     elif row["busy"]:
         return
     elif state == "REFUSED":
@@ -147,14 +119,40 @@ def _check_refund(row: asyncpg.Record, report: Report) -> None:
         report.add(RETURNED, "payment.refund", key, text)
 
 
-def _against_reversal(row: asyncpg.Record) -> str | None:
+def _against_reversal(row: asyncpg.Record, kinds: PaymentKinds) -> str | None:
     if row["record"] is None:
         return "there is no reversal of it"
+    if row["kind"] not in kinds.prefixes:
+        return "it is of a payment of no kind"
     try:
         reversal = decode_effect(row["record"])
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return "its reversal cannot be read"
     if reversal.reverses != "exc_" + row["original_id"].hex:
         return f"its exchange reverses {reversal.reverses}, not the payment's"
-    amount = sum(posting[3] for posting in reversal.postings if posting[3] > 0)
+    payee = account_id_of(row["payee_id"], kinds.require(row["kind"]).payee_account_type)
+    amount = -sum(posting[3] for posting in reversal.postings if posting[1] == payee and posting[3] < 0)
     return None if amount == row["amount_minor"] else f"its reversal gives back {amount}, it {row['amount_minor']}"
+
+
+def _check_further(row: asyncpg.Record, kinds: PaymentKinds, report: Report) -> None:
+    key = f"{row['payment_id'].hex}/{row['sequence']}"
+    if row["record"] is None:
+        report.add(FURTHER, "payment.payment_step", key, "there is no exchange of it")
+        return
+    try:
+        effect = decode_effect(row["record"])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        report.add(FURTHER, "payment.payment_step", key, "its exchange cannot be read")
+        return
+    if row["kind"] not in kinds.prefixes:
+        return  # told of the payment itself
+    got = {posting[1]: posting[3] for posting in effect.postings if posting[3] > 0}
+    kind = kinds.require(row["kind"])
+    if row["action"] == "return":
+        if effect.reverses != "exc_" + row["original_id"].hex or sum(got.values()) != row["amount_minor"]:
+            report.add(FURTHER, "payment.payment_step", key, "its exchange does not give the payment back")
+        return
+    seller = account_id_of(row["beneficiary_id"] or "", kind.beneficiary_account_type or "")
+    if got != {seller: row["amount_minor"] - row["fee_minor"]}:
+        report.add(FURTHER, "payment.payment_step", key, "its exchange does not pay the seller what the step says")

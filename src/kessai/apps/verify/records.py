@@ -43,6 +43,7 @@ class Effect(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     rate: str | None = None
     metadata: dict[str, str] = {}
     processing_id: str | None = None
+    undoes: list[int] = []
 
 
 class AccountEvent(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -59,6 +60,22 @@ class AccountEvent(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=
     metadata: dict[str, str] | None = None
 
 
+class Refusal(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """What a request was refused with for good; it stands under the request's id, and is no effect."""
+
+    exchange_id: str
+    action: str
+    kind: str
+    code: str
+    message: str
+    caller: str
+    content: str
+    details: dict[str, Any] = {}
+    action_id: str | None = None
+    processing_id: str | None = None
+
+
+decode_refusal = msgspec.json.Decoder(Refusal).decode
 decode_effect = msgspec.json.Decoder(Effect).decode
 decode_account_event = msgspec.json.Decoder(AccountEvent).decode
 
@@ -69,6 +86,8 @@ def faults_of(effect: Effect) -> Iterator[str]:
         yield f"it was {effect.action} and is {effect.state}"
     if (effect.reverses is not None) is not (effect.action == "reversed"):
         yield "only a reversal names what it reverses"
+    if effect.action == "reversed" and len(effect.undoes) != len(effect.postings):
+        yield "it does not tell which leg each of its postings undoes"
     sums: dict[str, int] = {}
     for posting in effect.postings:
         sums[posting[2]] = sums.get(posting[2], 0) + posting[3]

@@ -29,7 +29,7 @@ _DOOR_CODES: dict[int, tuple[str, ...]] = {
     415: ("unsupported_media_type",),
     422: (),
     500: ("internal_error",),
-    503: ("database_unavailable", "queue_full"),
+    503: ("database_unavailable", "overloaded"),
     504: ("deadline_exceeded",),
 }
 _OWN_STATUSES = frozenset({400, 404, 409, 422})
@@ -60,12 +60,13 @@ def openapi_of(doors: Sequence[type]) -> Json:
     bounds = [(door, bound) for door in doors for bound in verbs_of(door) if bound.spec.public]
     schemas = _Schemas([bound for _, bound in bounds])
     paths: dict[str, Json] = {}
+    names: set[str] = set()
     for door, bound in bounds:
-        operations = paths.setdefault(bound.spec.path, {})
-        operations[bound.spec.method.lower()] = _operation(door, bound, schemas)
-    names = [bound.spec.name for _, bound in bounds]
-    if len(set(names)) != len(names):
-        raise ValueError(f"two public verbs share a name: {sorted(names)}")
+        operation = _operation(door, bound, schemas)
+        if bound.spec.name in names:  # another door had it first, and clients know it by that
+            operation["operationId"] = f"{door.__name__}_{bound.spec.name}"
+        names.add(bound.spec.name)
+        paths.setdefault(bound.spec.path, {})[bound.spec.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": _INFO,

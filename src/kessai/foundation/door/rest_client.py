@@ -13,12 +13,11 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from kessai.foundation.call import current_call
 from kessai.foundation.contract import BoundVerb, Message, verbs_of
-from kessai.foundation.door.admission import TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, late
+from kessai.foundation.door.admission import TIMEOUT_MS_MAX, late
 from kessai.foundation.door.problem import error_of
 from kessai.foundation.door.requests import path_fields, rest_fields, takes_body
-from kessai.foundation.door.sending import Sent, current_sending, metadata_of
+from kessai.foundation.door.sending import Sent, current_sending, metadata_of, timeout_s_of
 from kessai.foundation.door.shape import prune
 from kessai.foundation.door.wire import CONNECTIONS_MAX, Answer, NoAnswer, NotSent, Wire
 from kessai.foundation.errors import PaymentError, Unavailable, Unknown
@@ -68,7 +67,7 @@ class _Verb:
 
     async def __call__(self, request: Message) -> Message:
         sent = current_sending()
-        timeout_s = _timeout_s(sent)
+        timeout_s = timeout_s_of(sent)
         headers = metadata_of(self._spec, self._api_key, sent)
         headers["x-request-timeout-ms"] = str(max(1, min(TIMEOUT_MS_MAX, int(timeout_s * 1000))))
         body = self._body(request, headers)
@@ -163,15 +162,6 @@ def _plain(value: object) -> str:
 
 def _query(value: object) -> str | list[str]:
     return [_plain(item) for item in cast("list[object]", value)] if isinstance(value, list) else _plain(value)
-
-
-def _timeout_s(sent: Sent) -> float:
-    if sent.timeout_s is not None:
-        return sent.timeout_s
-    deadline = current_call().deadline
-    if deadline is None:
-        return TIMEOUT_MS_DEFAULT / 1000
-    return max(0.001, deadline - asyncio.get_running_loop().time())
 
 
 def _note(sent: Sent, answer: Answer) -> None:

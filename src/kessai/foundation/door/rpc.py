@@ -1,6 +1,6 @@
 """gRPC: the same verbs, the same refusals, standard protobuf on the wire, with reflection and health.
 
-Metadata in: `authorization`, `idempotency-key`, `x-request-id`, `processing-id`. Trailing metadata out:
+Metadata in: `authorization`, `idempotency-key`, `x-request-id`, `processing-id`, `traceparent`. Trailing metadata out:
 `x-request-id`, `idempotent-replayed`, and on a refusal `kessai-error-bin`: its problem details as JSON.
 """
 
@@ -11,7 +11,8 @@ Metadata in: `authorization`, `idempotency-key`, `x-request-id`, `processing-id`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -38,6 +39,7 @@ from kessai.foundation.door.problem import BodyTooLarge, encode_problem, public_
 from kessai.foundation.door.proto import Codec, method_of, package_of, pool_of, service_of
 from kessai.foundation.door.rest import Doors, observe_nothing
 from kessai.foundation.errors import OperatorError, PaymentError
+from kessai.foundation.telemetry import mark_failed, span, tracing
 
 ERROR_KEY = "kessai-error-bin"
 ERROR_BYTES_MAX = 6 * 1024
@@ -47,6 +49,12 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", BATCH_BODY_BYTES_MAX + 1024 * 1024),
     ("grpc.max_send_message_length", -1),
 )
+
+_OUR_FAULT = frozenset(
+    getattr(grpc.StatusCode, name).value[0]
+    for name in ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
+)
+"""Statuses that make a span an error one; the others are refusals (OpenTelemetry's semantic conventions for RPC)."""
 
 Context: TypeAlias = Any
 """A grpc.aio.ServicerContext."""
@@ -116,9 +124,45 @@ class _Health(health_pb2_grpc.HealthServicer):
 
 def _handler(pool: Any, door: type, bound: BoundVerb, method: Callable[[Any], Any], gate: Gate) -> Any:
     verb = _Verb(pool, package_of(door), bound, method, gate)
+    traces = _Traces(service_of(door), method_of(bound)) if tracing() else None
     if bound.spec.stream:
-        return grpc.unary_stream_rpc_method_handler(verb.stream)
-    return grpc.unary_unary_rpc_method_handler(verb.unary)
+        return grpc.unary_stream_rpc_method_handler(traces.around_stream(verb.stream) if traces else verb.stream)
+    return grpc.unary_unary_rpc_method_handler(traces.around(verb.unary) if traces else verb.unary)
+
+
+class _Traces:
+    """A span around each call of one verb."""
+
+    def __init__(self, service: str, method: str) -> None:
+        self._name = f"{service}/{method}"
+        self._attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+
+    def around(self, unary: Callable[[bytes, Context], Awaitable[bytes]]) -> Any:
+        async def traced(raw: bytes, context: Context) -> bytes:
+            with self._span(context):
+                return await unary(raw, context)
+
+        return traced
+
+    def around_stream(self, stream: Callable[[bytes, Context], AsyncIterator[bytes]]) -> Any:
+        async def traced(raw: bytes, context: Context) -> AsyncIterator[bytes]:
+            with self._span(context):
+                async for item in stream(raw, context):
+                    yield item
+
+        return traced
+
+    @contextmanager
+    def _span(self, context: Context) -> Generator[None]:
+        with span(self._name, self._attributes, kind="server", carrier=_said(context)) as made:
+            try:
+                yield
+            finally:
+                code = context.code() or 0
+                number: int = code.value[0] if isinstance(code, grpc.StatusCode) else code
+                made.set_attribute("rpc.grpc.status_code", number)
+                if number in _OUR_FAULT:
+                    mark_failed(made)
 
 
 class _Verb:

@@ -6,21 +6,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar, cast
 
 import grpc
 import grpc.aio
 
-from kessai.foundation.call import current_call
 from kessai.foundation.contract import BoundVerb, Message, verbs_of
-from kessai.foundation.door.admission import TIMEOUT_MS_DEFAULT, late
+from kessai.foundation.door.admission import late
 from kessai.foundation.door.problem import error_of
 from kessai.foundation.door.proto import Codec, method_of, package_of, pool_of, service_of
 from kessai.foundation.door.rpc import ERROR_KEY
-from kessai.foundation.door.sending import Sent, current_sending, metadata_of
+from kessai.foundation.door.sending import Sent, current_sending, metadata_of, timeout_s_of
 from kessai.foundation.errors import PaymentError, Unavailable, Unknown
+from kessai.foundation.telemetry import span, tracing
 
 D = TypeVar("D")
 
@@ -59,16 +58,24 @@ class _Verb:
     def __init__(self, pool: Any, door: type, bound: BoundVerb, channel: Any, api_key: str) -> None:
         self._spec = bound.spec
         self._api_key = api_key
+        self._path = f"{service_of(door)}/{method_of(bound)}"
+        self._attributes = {"rpc.system": "grpc", "rpc.service": service_of(door), "rpc.method": method_of(bound)}
         open_call: Callable[..., Any] = channel.unary_stream if bound.spec.stream else channel.unary_unary
         self._call = open_call(
-            f"/{service_of(door)}/{method_of(bound)}",
+            f"/{self._path}",
             request_serializer=Codec(pool, package_of(door), bound.request).write,
             response_deserializer=Codec(pool, package_of(door), bound.response).read_answer,
         )
 
     async def __call__(self, request: Message) -> Message:
+        if not tracing():
+            return await self._ask(request)
+        with span(self._path, self._attributes, kind="client"):
+            return await self._ask(request)
+
+    async def _ask(self, request: Message) -> Message:
         sent = current_sending()
-        call = self._call(request, metadata=self._metadata(sent), timeout=_timeout_s(sent))
+        call = self._call(request, metadata=self._metadata(sent), timeout=timeout_s_of(sent))
         try:
             answer = await call
         except grpc.aio.AioRpcError as error:
@@ -103,16 +110,6 @@ class _Verb:
             return Unavailable("unreachable", "The server cannot be reached just now.")
         # Whether the request arrived cannot be told: only the same key makes sending it again safe.
         return Unknown("no_answer", "The connection failed before an answer; inquire, or send the same key again.")
-
-
-def _timeout_s(sent: Sent) -> float:
-    """The caller's own timeout, else what is left of the deadline of the call being served."""
-    if sent.timeout_s is not None:
-        return sent.timeout_s
-    deadline = current_call().deadline
-    if deadline is None:
-        return TIMEOUT_MS_DEFAULT / 1000
-    return max(0.001, deadline - asyncio.get_running_loop().time())
 
 
 def _note(sent: Sent, trailers: Any) -> None:

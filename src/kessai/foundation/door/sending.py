@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 
 from kessai.foundation.call import current_call
 from kessai.foundation.contract import VerbSpec
+from kessai.foundation.door.admission import TIMEOUT_MS_DEFAULT
 from kessai.foundation.ids import new_hex
+from kessai.foundation.telemetry import trace_context
 
 
 @dataclass(slots=True)
@@ -55,4 +58,15 @@ def metadata_of(spec: VerbSpec, api_key: str, sent: Sent) -> dict[str, str]:
     processing_id = current_call().processing_id
     if processing_id is not None:
         metadata["processing-id"] = processing_id
+    metadata.update(trace_context())
     return metadata
+
+
+def timeout_s_of(sent: Sent) -> float:
+    """How long to wait for an answer: the caller's own timeout, else what is left of the call being served."""
+    if sent.timeout_s is not None:
+        return sent.timeout_s
+    deadline = current_call().deadline
+    if deadline is None:
+        return TIMEOUT_MS_DEFAULT / 1000
+    return max(0.001, deadline - asyncio.get_running_loop().time())

@@ -115,3 +115,24 @@ async def rung(waiter: asyncio.Event, timeout_s: float) -> None:
     except TimeoutError:
         pass
     waiter.clear()
+
+
+GROWTH = 1.25
+"""So that a lull of some seconds costs nobody a long wait."""
+
+
+class Pauses:
+    """How long to wait for a ring before looking oneself: ever longer while nothing comes, short again when it does.
+
+    A ring is heard only in the process that rang; what other processes committed is found by looking.
+    """
+
+    def __init__(self, shortest_s: float, longest_s: float) -> None:
+        self._shortest_s = shortest_s
+        self._longest_s = longest_s
+        self._pause_s = shortest_s
+
+    def after(self, *, found: bool) -> float:
+        """The next pause, in seconds, after a look that found something or nothing."""
+        self._pause_s = self._shortest_s if found else min(self._longest_s, self._pause_s * GROWTH)
+        return self._pause_s

@@ -8,15 +8,17 @@ import structlog
 
 from kessai.foundation.db import Database, load_queries, role_of
 from kessai.foundation.errors import Unavailable
-from kessai.foundation.events.outbox import bell, rung
+from kessai.foundation.events.outbox import Pauses, bell, rung
 from kessai.foundation.lease import LEASE_S, Lease, hold
 
 log = structlog.get_logger(__name__)
 
 ROWS_MAX = 2_000
-POLL_S = 1.0
-PAUSE_S = 0.02
-"""Between two assignments, so that under load each carries many rows."""
+POLL_S = 0.5
+"""Pause before rows of other processes are looked for; it grows with each look that finds none."""
+POLL_S_MAX = 8.0
+PAUSE_S = 0.1
+"""Between two assignments, so that under load each carries many rows; after a quiet time the first goes at once."""
 
 
 class Relay:
@@ -71,13 +73,15 @@ class Relay:
     async def _work(self) -> None:
         doorbell = bell(self._database, self.source, "committed")
         waiter = doorbell.listen()
+        pauses = Pauses(POLL_S, POLL_S_MAX)
         try:
             while True:
+                found = 0
                 try:
-                    await self.assign()
+                    found = await self.assign()
                 except Unavailable as error:
                     log.warning("relay_waits", source=self.source, error=str(error))
                 await asyncio.sleep(PAUSE_S)
-                await rung(waiter, POLL_S)
+                await rung(waiter, pauses.after(found=found > 0))
         finally:
             doorbell.forget(waiter)

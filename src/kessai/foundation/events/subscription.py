@@ -13,7 +13,7 @@ import structlog
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import EXHAUSTED, LOST, RETRYABLE, Connection, Database, load_queries, role_of
 from kessai.foundation.errors import PaymentError, Unavailable
-from kessai.foundation.events.outbox import Event, bell, events_of, rung
+from kessai.foundation.events.outbox import Event, Pauses, bell, events_of, rung
 from kessai.foundation.lease import LEASE_S, Lease, hold
 
 log = structlog.get_logger(__name__)
@@ -23,7 +23,9 @@ Handler = Callable[[Connection, list[Event]], Awaitable[None]]
 same events after a rollback; it touches nothing outside the transaction, or only what is idempotent by event."""
 
 ROWS_MAX = 200
-POLL_S = 1.0
+POLL_S = 0.5
+"""Pause before events positioned by other processes are looked for; it grows with each look that finds none."""
+POLL_S_MAX = 8.0
 BACKOFF_S_MAX = 5.0
 ATTEMPTS_ALONE_MAX = 5
 """Retryable failures of one event alone, before it is parked like any other."""
@@ -82,6 +84,8 @@ class Subscription:
         self._source_queries = load_queries("kessai.foundation.events", schema=source)
         self._lease = Lease(database, subscriber, f"subscription/{name}", lease_s=lease_s)
         self._idle_polls = 0
+        self._known: _Cursor | None = None
+        """The cursor where we left it; moving it is guarded, so that a stale one is found out before any effect."""
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -101,8 +105,10 @@ class Subscription:
         if not events:
             await self._skip_ahead(cursor)
             return 0
+        self._known = None
         try:
             await self._apply(events, cursor, end)
+            self._known = end
         except _Moved:
             return 0
         except Exception as error:
@@ -131,9 +137,11 @@ class Subscription:
             return False
 
     async def _work(self) -> None:
+        self._known = None
         await self._database.fetch(self._role, self._queries["cursor_create"], self.name, self.source)
         doorbell = bell(self._database, self.source, "positioned")
         waiter = doorbell.listen()
+        pauses = Pauses(POLL_S, POLL_S_MAX)
         failures = 0
         try:
             while True:
@@ -145,12 +153,18 @@ class Subscription:
                     log.warning("subscription_waits", subscription=self.name, error=repr(error))
                     await asyncio.sleep(min(BACKOFF_S_MAX, 0.05 * 2**failures))
                     continue
+                pause_s = pauses.after(found=passed > 0)
                 if not passed:
-                    await rung(waiter, POLL_S)
+                    await rung(waiter, pause_s)
         finally:
             doorbell.forget(waiter)
 
     async def _cursor(self) -> _Cursor:
+        if self._known is None:
+            self._known = await self._stored_cursor()
+        return self._known
+
+    async def _stored_cursor(self) -> _Cursor:
         rows = await self._database.fetch(self._role, self._queries["cursor_read"], self.name)
         if not rows:
             await self._database.fetch(self._role, self._queries["cursor_create"], self.name, self.source)
@@ -185,6 +199,7 @@ class Subscription:
         # Looked at again after the head was read: what has no events up to there will never have any.
         events, _ = await self._events_after(cursor)
         if not events and head.position > cursor.position:
+            self._known = None
             with suppress(_Moved):
                 await self._database.transaction(self._role, lambda connection: self._move(connection, cursor, head))
 

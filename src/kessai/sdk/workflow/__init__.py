@@ -26,26 +26,69 @@ What may be relied on:
   without limit unless `Retry` or a deadline limits them; an unknown outcome is never taken for a failure.
 - A refusal that leaves the function undoes, in reverse order, every compensable activity that was attempted; then it
   is stored and replayed to whoever asks again. Another exception parks the workflow for an operator.
+- Branches (`asyncio.gather`, a TaskGroup) may have steps of their own: a step's number is its place, not its turn.
+- A sleep, a wait for a signal and a child outlive every crash; so do cancel, pause and messages not yet taken.
+- A compensation that cannot be made parks the workflow and alerts; an operator retries, skips or resolves it, and who
+  did so and why is kept.
 - Inside an activity `current_call().request_key` is derived from `activity.key`, so that verbs of other doors called
   from it are idempotent of themselves; `caller` is the service, `processing_id` that of the starting call.
 """
 
 from kessai.sdk.workflow.definition import Definition, define
-from kessai.sdk.workflow.engine import Counts, Engine, Handle
-from kessai.sdk.workflow.model import Activity, Conflicted, Parked, Publish, Retry, Write
+from kessai.sdk.workflow.engine import Engine
+from kessai.sdk.workflow.handle import Handle
+from kessai.sdk.workflow.host import Counts
+from kessai.sdk.workflow.messages import Update
+from kessai.sdk.workflow.metrics import WorkflowMetrics
+from kessai.sdk.workflow.model import (
+    Activity,
+    Alert,
+    AlreadyStarted,
+    Cancelled,
+    Conflicted,
+    Forgotten,
+    NotOpen,
+    Parked,
+    Publish,
+    Retry,
+    SignalTimedOut,
+    Terminated,
+    Write,
+)
+from kessai.sdk.workflow.operate import Operator
+from kessai.sdk.workflow.queues import Queue
+from kessai.sdk.workflow.retention import Retention, Retired, retire
 from kessai.sdk.workflow.run import Workflow
+from kessai.sdk.workflow.schedules import Schedule
+from kessai.sdk.workflow.sealing import Codec
 
 __all__ = [
     "Activity",
+    "Alert",
+    "AlreadyStarted",
+    "Cancelled",
+    "Codec",
     "Conflicted",
     "Counts",
     "Definition",
     "Engine",
+    "Forgotten",
     "Handle",
+    "NotOpen",
+    "Operator",
     "Parked",
     "Publish",
+    "Queue",
+    "Retention",
+    "Retired",
     "Retry",
+    "Schedule",
+    "SignalTimedOut",
+    "Terminated",
+    "Update",
     "Workflow",
+    "WorkflowMetrics",
     "Write",
     "define",
+    "retire",
 ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from kessai.foundation.errors import Unknown
+
+if TYPE_CHECKING:
+    from kessai.sdk.workflow.steps import Step
 
 T = TypeVar("T")
 
@@ -22,11 +25,12 @@ class Stop(BaseException):
 
 
 class Park(BaseException):
-    """Ends the function; the workflow waits for an operator."""
+    """Ends the function; the workflow waits for an operator, who may act on the step that it stands at."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, step: Step | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.step = step
 
 
 class Once(Generic[T]):

@@ -1,116 +1,61 @@
-"""The engine: starts workflows, attaches to them, and recovers those whose executor is gone."""
+"""The engine: starts workflows, finds them, sends to them, and recovers those whose executor is gone."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import count
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, Unpack
 
+import asyncpg
 import msgspec
-import structlog
 
-from kessai.foundation.call import Call, current_call
+from kessai.foundation.call import Call, current_call, enter_call, leave_call
 from kessai.foundation.clock import Clock
-from kessai.foundation.db import Database
-from kessai.foundation.errors import Invalid, KeyReused, PaymentError, RequestInProgress, Unavailable
-from kessai.foundation.ids import new_hex
-from kessai.foundation.lease import RENEWALS_PER_LEASE, Lease, LeaseLost
+from kessai.foundation.db import Connection, Database
+from kessai.foundation.errors import Invalid, KeyReused, RequestInProgress, Unavailable
+from kessai.foundation.lease import LeaseLost
+from kessai.sdk.workflow import search
 from kessai.sdk.workflow.definition import Definition, definition_of
-from kessai.sdk.workflow.ending import Interrupted, parked_error
-from kessai.sdk.workflow.journal import Crashed, Fenced, FlushHook, Journal
-from kessai.sdk.workflow.model import WORKFLOW_ID_MAX, Parked, Publish, Write
-from kessai.sdk.workflow.outcome import PayloadTooLarge, content_digest, decode, decode_error, encode
-from kessai.sdk.workflow.run import History, Workflow
-from kessai.sdk.workflow.steps import Row
-from kessai.sdk.workflow.store import Adopted, Found, Store
+from kessai.sdk.workflow.executor import LEASE_S, Options, call_of
+from kessai.sdk.workflow.handle import Handle
+from kessai.sdk.workflow.journal import Crashed, Fenced
+from kessai.sdk.workflow.model import (
+    WORKFLOW_ID_MAX,
+    AlreadyStarted,
+    Conflicted,
+    Forgotten,
+    NotOpen,
+    Parked,
+    Publish,
+    Write,
+)
+from kessai.sdk.workflow.outcome import PayloadTooLarge, content_digest, encode
+from kessai.sdk.workflow.queues import Queue, Queues
+from kessai.sdk.workflow.run import Workflow
+from kessai.sdk.workflow.schedules import Schedule, Schedules
+from kessai.sdk.workflow.search import AttributeValue
+from kessai.sdk.workflow.sending import Sending
+from kessai.sdk.workflow.steps import Entry, Row, Step
+from kessai.sdk.workflow.store import Found
+from kessai.sdk.workflow.transactions import run_in_transaction
 
 D = TypeVar("D")
 A = TypeVar("A")
 R = TypeVar("R")
 
-log = structlog.get_logger(__name__)
+ConflictPolicy: TypeAlias = Literal["attach", "refuse", "new"]
 
-LEASE_S = 10.0
-POLL_S = 1.0
-GRACE_S = 10.0
 START_ATTEMPTS_MAX = 5
-TURNS_PER_SCAN = 2
-"""Renewals of the lease for each look for orphans."""
 
 
-@dataclass(slots=True)
-class Counts:
-    """What this executor has done since it was opened."""
+class Engine(Sending[D]):
+    """One executor of a service's workflows; any number of processes may each have one on the same schema.
 
-    started: int = 0
-    adopted: int = 0
-    parked: int = 0
-    compensation_failures: int = 0
-    replaced: int = 0
-    """Times this executor found its lease taken, gave up its runs and began anew."""
-
-
-class Handle(Generic[R]):
-    """A started or found workflow."""
-
-    __slots__ = ("_definition", "_engine", "_found", "_run", "replayed", "workflow_id")
-
-    def __init__(
-        self,
-        engine: Engine[Any],
-        definition: Definition[Any, Any, R],
-        workflow_id: str,
-        *,
-        run: Workflow[Any] | None = None,
-        found: Found | None = None,
-    ) -> None:
-        self._engine = engine
-        self._definition = definition
-        self._run = run
-        self._found = found
-        self.workflow_id = workflow_id
-        self.replayed = found is not None and found.finished
-        """True when it had already finished before this start; its stored outcome is given."""
-
-    async def result(self) -> R:
-        """The workflow's result, or its PaymentError (refusals are stored and come back the same).
-
-        Raises Unknown: `workflow_parked` while it waits for an operator, `workflow_interrupted` when this process is
-        closing. Cancelling the wait does not cancel the work.
-        """
-        while True:
-            if self._run is not None:
-                try:
-                    failed, value = await self._run.ended.get()
-                except Interrupted:
-                    self._run = None  # taken over by another executor, unless this one is closing
-                else:
-                    if failed:
-                        raise value
-                    return value
-            if self._engine.closing:
-                raise Interrupted
-            found = self._found or await self._engine.find(self.workflow_id)
-            if found is not None and found.finished:
-                return self._stored(found)
-            if found is not None and found.parked:
-                raise parked_error(self.workflow_id)
-            self._found = None
-            await asyncio.sleep(self._engine.poll_s)
-            self._run = self._engine.run_of(self.workflow_id)
-
-    def _stored(self, found: Found) -> R:
-        if found.failed:
-            raise decode_error(found.outcome)
-        return decode(found.outcome, self._definition.result_type)
-
-
-class Engine(Generic[D]):
-    """One executor of a service's workflows; any number of processes may each have one on the same schema."""
+    Its runs stay its own for `lease_s` without a sign of life, and are then taken over by another one.
+    `codec` encrypts payloads; `tracer` makes spans; `alert` is told of every workflow that parks; `queues` are served
+    and `schedules` kept by this process too.
+    """
 
     def __init__(
         self,
@@ -119,65 +64,53 @@ class Engine(Generic[D]):
         service: str,
         deps: D,
         clock: Clock,
+        queues: Iterable[Queue] = (),
+        schedules: Iterable[Schedule] = (),
         lease_s: float = LEASE_S,
-        hook: FlushHook | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        self.service = service
-        self.deps = deps
-        self.clock = clock
-        self.counts = Counts()
-        self.closing = False
-        """No new work is taken, and what cannot end soon is left to others."""
-        self.poll_s = min(POLL_S, lease_s / RENEWALS_PER_LEASE)
-        """How often the journal is asked about a workflow that another executor carries."""
-        self._database = database
-        self._lease_s = lease_s
-        self._hook = hook
-        self._store = Store(database, service)
-        self._runs: dict[str, Workflow[D]] = {}
-        self._tasks: dict[Workflow[D], asyncio.Task[None]] = {}
-        self._keeper: asyncio.Task[None] | None = None
-        self._scan = asyncio.Event()
-        self.journal = self._new_journal()
-
-    # -- life -----------------------------------------------------------------------------------------------------
+        super().__init__(database, service=service, deps=deps, clock=clock, lease_s=lease_s, **options)
+        self.queues: Queues[str] = Queues(
+            database,
+            service,
+            clock,
+            queues,
+            holder=lambda: self.journal.lease.holder,
+            moment=lambda: self._lease.moment(),
+            begin=self._begin_queued,
+            is_known=lambda name, version: definition_of(name, version) is not None,
+        )
+        self.schedules = Schedules(
+            database,
+            service,
+            clock,
+            schedules,
+            begin=self._begin_scheduled,
+            is_open=self._is_open,
+            cancel=self._cancel_overlapped,
+        )
+        self._transactions = 0
+        self._chores: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Take a lease, adopt open workflows whose executor's lease has lapsed, and keep doing both."""
-        await self._take_lease()
-        await self._adopt()
-        self._keeper = asyncio.create_task(self._keep())
+        """Take a lease, adopt open workflows whose executor's lease has lapsed, keep doing both, and serve queues."""
+        await super().open()
+        await self.queues.open()
+        await self.schedules.open()
 
-    async def close(self, *, grace_s: float = GRACE_S) -> None:
+    async def close(self, *, grace_s: float = 10.0) -> None:
         """Let runs end for `grace_s`, stop the rest where they are (others resume them), release the lease."""
-        self.closing = True
-        if self._tasks and not self.journal.stopped:
-            await asyncio.wait(list(self._tasks.values()), timeout=grace_s)
-        await self._stop_runs()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-        try:
-            async with asyncio.timeout(grace_s):
-                await self.journal.close()
-                await self.journal.lease.release(drop=True)
-        except (TimeoutError, Unavailable):
-            self.journal.stop(Fenced())
-            log.warning("workflow_lease_not_released", service=self.service)  # it lapses by itself
+        await self.schedules.close()
+        await self.queues.close()
+        await super().close(grace_s=grace_s)
 
     async def crash(self) -> None:
         """Stop as a killed process would: nothing more is written, the lease is not released. For tests."""
-        self.journal.stop(Crashed())
-        await self._stop_runs()
-        await asyncio.gather(*(task for task in (self._keeper,) if task), return_exceptions=True)
-        await self.journal.close()
+        await self.schedules.close()
+        await self.queues.close()
+        await super().crash()
 
-    @property
-    def open_runs(self) -> int:
-        """Workflows being carried by this executor now."""
-        return len(self._runs)
-
-    # -- verbs ----------------------------------------------------------------------------------------------------
+    # -- starting and finding -------------------------------------------------------------------------------------
 
     async def start(
         self,
@@ -188,14 +121,18 @@ class Engine(Generic[D]):
         writes: Sequence[Write] = (),
         events: Sequence[Publish] = (),
         content: Any = None,
-        conflict: Literal["attach", "refuse"] = "attach",
+        conflict: ConflictPolicy = "attach",
+        attributes: dict[str, AttributeValue] | None = None,
     ) -> Handle[R]:
         """Start durably, with its writes and events, or find the one that has this id.
 
         `content` (default: the request) is what the caller sent, compared by digest when the id is met again: give it
         when the request holds things made on arrival, such as ids. Writes and events are made only by the first start.
-        Raises KeyReused for other content; RequestInProgress when it is open and `conflict="refuse"`; Conflicted when
-        a guarded write did not match (nothing was started); Unavailable (nothing was started).
+        `conflict`: join the one of that id, open or finished ("attach"); refuse while it is open ("refuse"); refuse in
+        any case ("new").
+        Raises KeyReused for other content; RequestInProgress when it is open and `conflict="refuse"`; AlreadyStarted;
+        Forgotten when it finished longer ago than outcomes are kept; Conflicted when a guarded write did not match
+        (nothing was started); Unavailable (nothing was started).
         """
         assert 0 < len(workflow_id) <= WORKFLOW_ID_MAX, "the length of a workflow id"
         data = _encoded(request)
@@ -208,6 +145,7 @@ class Engine(Generic[D]):
             if run is None:
                 run = self._new_run(definition, request, data, digest, workflow_id)
                 run.entry.writes.extend(writes)
+                run.entry.writes.extend(self._attribute_writes(workflow_id, attributes))
                 run.entry.events.extend((each.topic, _encoded(each.event)) for each in events)
                 self._spawn(run)
             if await run.started.get():
@@ -218,9 +156,43 @@ class Engine(Generic[D]):
                 return Handle(self, definition, workflow_id, run=run)
             found = await self._store.find(workflow_id)
             if found is not None:
-                _check(found.digest, digest, "attach" if found.finished else conflict)
+                _check_found(found, digest, conflict)
                 return Handle(self, definition, workflow_id, run=self._runs.get(workflow_id), found=found)
         raise RequestInProgress
+
+    async def enqueue(
+        self,
+        queue: str,
+        definition: Definition[D, A, R],
+        request: A,
+        *,
+        workflow_id: str,
+        key: str = "",
+        priority: int = 0,
+        not_before: datetime | None = None,
+        writes: Sequence[Write] = (),
+        conflict: ConflictPolicy = "attach",
+    ) -> Handle[R]:
+        """Put into a queue durably, with its writes, or find the one that has this id; it begins when it is its turn.
+
+        Lower `priority` goes first, then who came first; `key` is what `key_concurrency` counts by; not before an
+        instant of business time. Raises as `start`.
+        """
+        assert 0 < len(workflow_id) <= WORKFLOW_ID_MAX, "the length of a workflow id"
+        data, now = _encoded(request), self.clock.now()
+        digest = content_digest(definition.digest_prefix, data)
+        row = (
+            *(queue, workflow_id, key, priority, definition.name, definition.version, digest),
+            *(self.payloads.seal(data), _call_data(current_call()), not_before or now, now),
+        )
+        put = Write(self.statements["queue_put"], row, guarded=True)
+        try:
+            await self.journal.submit(Entry(writes=[put, *writes]))
+        except Conflicted:
+            if not await self._meets(workflow_id, digest, conflict):
+                raise  # not the id: one of the writes
+        self.queues.wake()
+        return Handle(self, definition, workflow_id)
 
     async def attach(
         self,
@@ -228,9 +200,9 @@ class Engine(Generic[D]):
         workflow_id: str,
         *,
         content: Any = None,
-        conflict: Literal["attach", "refuse"] = "attach",
+        conflict: ConflictPolicy = "attach",
     ) -> Handle[R] | None:
-        """A handle to an open or finished workflow, None when there is none of that id. Starts nothing.
+        """A handle to a queued, open or finished workflow, None when there is none of that id. Starts nothing.
 
         With `content` it is compared as `start` does: KeyReused for other content; RequestInProgress when it is open
         and `conflict="refuse"`.
@@ -243,18 +215,27 @@ class Engine(Generic[D]):
             return Handle(self, definition, workflow_id, run=run)
         found = await self._store.find(workflow_id)
         if found is None:
-            return None
+            queued = await self._database.fetch(self._role, self.statements["queue_find"], workflow_id)
+            if queued and digest is not None:
+                _check(queued[0]["digest"], digest, conflict)
+            return Handle(self, definition, workflow_id) if queued else None
         if digest is not None:
-            _check(found.digest, digest, "attach" if found.finished else conflict)
+            _check_found(found, digest, conflict)
         return Handle(self, definition, workflow_id, run=self._runs.get(workflow_id), found=found)
-
-    def run_of(self, workflow_id: str) -> Workflow[D] | None:
-        """The run of an id, if this executor carries it."""
-        return self._runs.get(workflow_id)
 
     async def find(self, workflow_id: str) -> Found | None:
         """What the journal holds of an id."""
         return await self._store.find(workflow_id)
+
+    async def search(self, *, after: str = "", limit: int = 100, **attributes: AttributeValue) -> list[str]:
+        """Ids of workflows, open or finished, that have all of these attributes; in order of id, beyond `after`."""
+        return await search.find_by_attributes(self._database, self.service, attributes, after=after, limit=limit)
+
+    async def search_range(
+        self, name: str, low: int | datetime, high: int | datetime, *, after: str = "", limit: int = 100
+    ) -> list[str]:
+        """Ids of workflows whose attribute, a number or an instant, lies between the two, both included."""
+        return await search.find_by_range(self._database, self.service, name, low, high, after=after, limit=limit)
 
     async def parked(self) -> list[Parked]:
         """Workflows that wait for an operator, with their errors."""
@@ -266,6 +247,60 @@ class Engine(Generic[D]):
         self._scan.set()
         return unparked
 
+    async def backfill(self, schedule: str, since: datetime, until: datetime) -> list[str]:
+        """Start a schedule's runs of a period that were not started then; gives their ids. Those there are stay."""
+        ids: list[str] = []
+        for due_at in self.schedules.times(schedule, since, until):
+            each = self.schedules.schedules[schedule]
+            handle = await self.start(each.definition, each.request(due_at), workflow_id=each.workflow_id(due_at))
+            ids.append(handle.workflow_id)
+        return ids
+
+    # -- what runs need of it -------------------------------------------------------------------------------------
+
+    async def start_child(
+        self, definition: Definition[D, Any, Any], request: object, workflow_id: str, call: Call
+    ) -> Handle[Any]:
+        """Start a child, or find the one of that id."""
+        token = enter_call(call)
+        try:
+            return await self.start(definition, request, workflow_id=workflow_id)
+        finally:
+            leave_call(token)
+
+    async def cancel_child(self, workflow_id: str, why: str) -> None:
+        """Ask a child to stop; one that has ended is left alone."""
+        try:
+            await self.cancel(workflow_id, why=why)
+        except NotOpen:
+            return
+
+    async def in_transaction(self, step: Step, work: Callable[[Connection], Awaitable[bytes]]) -> bytes:
+        """Do work in a transaction that the step's outcome is journalled in; gives that outcome as it is stored."""
+        self._transactions += 1
+        number, journal = self._transactions, self.journal
+
+        def boundary(when: Literal["before", "after"]) -> None:
+            if self._hook is not None and not journal.stopped and self._hook(when, -number):
+                journal.stop(Crashed())
+                raise Crashed
+
+        try:
+            return await run_in_transaction(
+                self._database,
+                self._role,
+                self.statements,
+                journal.lease,
+                self.clock,
+                step,
+                work,
+                self.payloads.seal,
+                boundary,
+            )
+        except LeaseLost as error:
+            journal.stop(Fenced())
+            raise Fenced from error
+
     # -- runs -----------------------------------------------------------------------------------------------------
 
     def _new_run(
@@ -275,137 +310,98 @@ class Engine(Generic[D]):
         deadline_at = None
         if definition.deadline_s is not None:
             deadline_at = datetime.now(UTC) + timedelta(seconds=definition.deadline_s)
-        row: Row = (
-            workflow_id,
-            definition.name,
-            definition.version,
-            digest,
-            data,
-            msgspec.json.encode((call.processing_id, call.request_id)),
-            0,
-            self.clock.now(),
-            deadline_at,
-        )
+        first = (workflow_id, definition.name, definition.version, digest)
+        row: Row = (*first, self.payloads.seal(data), _call_data(call), 0, self.clock.now(), deadline_at)
         return Workflow(self, definition, request, start=row, call=call)
 
-    def _spawn(self, run: Workflow[D]) -> None:
-        self._runs[run.workflow_id] = run
-        task = asyncio.create_task(self._carry(run))
-        self._tasks[run] = task
+    def _attribute_writes(self, workflow_id: str, attributes: dict[str, AttributeValue] | None) -> list[Write]:
+        statement = self.statements["attribute_upsert"]
+        rows = [search.attribute_row(workflow_id, name, value) for name, value in (attributes or {}).items()]
+        return [Write(statement, row) for row in rows]
 
-    async def _carry(self, run: Workflow[D]) -> None:
+    async def _meets(self, workflow_id: str, digest: bytes, conflict: ConflictPolicy) -> bool:
+        """Check against the workflow that has an id already; False when there is none."""
+        found = await self._store.find(workflow_id)
+        if found is not None:
+            _check_found(found, digest, conflict)
+            return True
+        rows = await self._database.fetch(self._role, self.statements["queue_find"], workflow_id)
+        for row in rows:
+            _check(row["digest"], digest, conflict)
+        return bool(rows)
+
+    def _begin_queued(self, queue: str, row: asyncpg.Record) -> None:
+        """A workflow whose turn has come; when it was started some other way meanwhile, only its place is given up."""
+        definition, workflow_id = definition_of(row["name"], row["version"]), row["workflow_id"]
+        assert definition is not None, "only what this process knows is claimed"
+        if workflow_id in self._runs:
+            self._background(self.queues.give_up(queue, workflow_id, met=True))
+            return
+        token = enter_call(call_of(row["call"]))
         try:
-            await run.run()
+            data = self.payloads.open(row["request"])
+            request = msgspec.json.decode(data, type=definition.request_type)
+            run = self._new_run(definition, request, data, row["digest"], workflow_id)
         finally:
-            if self._runs.get(run.workflow_id) is run:
-                del self._runs[run.workflow_id]
-            self._tasks.pop(run, None)
-
-    async def _stop_runs(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    # -- lease and recovery ---------------------------------------------------------------------------------------
-
-    def _new_journal(self) -> Journal:
-        executor_id = new_hex()
-        lease = Lease(
-            self._database, self.service, f"workflow/{executor_id}", lease_s=self._lease_s, holder=executor_id
-        )
-        journal = Journal(self._database, self.service, self.clock, lease, self._hook)
-        journal.on_stopped = self._let_go
-        return journal
-
-    async def _take_lease(self) -> None:
-        taken = await self.journal.lease.acquire()
-        assert taken, "the lease of a fresh executor id is free"
-
-    def _let_go(self, reason: PaymentError) -> None:
-        """The journal may not write any more: its runs belong to others."""
-        if isinstance(reason, Crashed):
-            self.closing = True
-            if self._keeper is not None:
-                self._keeper.cancel()
-        for task in self._tasks.values():
-            task.cancel()
-        self._scan.set()
-
-    async def _keep(self) -> None:
-        """Renew, look for orphans, and begin anew when this executor was replaced."""
-        step_s = self._lease_s / RENEWALS_PER_LEASE
-        for turn in count():
-            self._scan.clear()
-            asked = False
-            with suppress(TimeoutError):
-                async with asyncio.timeout(step_s):
-                    asked = await self._scan.wait()
-            try:
-                if self.journal.stopped:
-                    await self._begin_anew()
-                elif not await self.journal.lease.renew():
-                    self.journal.stop(Fenced())
-                    await self._begin_anew()
-                await self.journal.forget_old_tokens()
-                if asked or turn % TURNS_PER_SCAN == 0:
-                    await self._adopt()
-            except (Unavailable, LeaseLost) as error:
-                log.warning("workflow_lease_waits", service=self.service, error=repr(error))
-            except Exception:
-                log.exception("workflow_recovery_failed", service=self.service)
-
-    async def _begin_anew(self) -> None:
-        log.warning("workflow_executor_replaced", service=self.service)
-        self.counts.replaced += 1
-        await self._stop_runs()
-        with suppress(Unavailable):
-            await self.journal.close()
-        self.journal = self._new_journal()
-        await self._take_lease()
-
-    async def _adopt(self) -> None:
-        for adopted in await self._store.adopt(self.journal.lease):
-            self.counts.adopted += 1
-            await self._resume(adopted)
-
-    async def _resume(self, adopted: Adopted) -> None:
-        row = adopted.row
-        processing_id, request_id = msgspec.json.decode(row["call"])
-        definition = definition_of(row["name"], row["version"]) or _missing(row["name"], row["version"])
-        start: Row = tuple(
-            row[name]
-            for name in (
-                *("workflow_id", "name", "version", "digest", "request", "call"),
-                *("writes", "started_at", "deadline_at"),
-            )
-        )
-        run: Workflow[D] = Workflow(
-            self,
-            definition,
-            decode(row["request"], definition.request_type),
-            start=start,
-            call=Call(processing_id=processing_id, request_id=request_id),
-            history=History(adopted.steps, adopted.writes, row["compensating"]),
-        )
-        run.started.put(True)
+            leave_call(token)
+        run.farewell = Write(self.statements["queue_leave"], (queue, workflow_id))
         self._spawn(run)
 
+    def _left_queue(self, run: Workflow[D]) -> None:
+        self.queues.wake()
+        if not (run.began or self.closing or self.journal.stopped):
+            self._background(self._not_begun(run))
 
-def _missing(name: str, version: int) -> Definition[Any, Any, Any]:
-    """Stands in for a function that this program does not have: its runs are parked and lose nothing."""
+    async def _not_begun(self, run: Workflow[D]) -> None:
+        """It was claimed, but its start did not become durable here."""
+        assert run.farewell is not None
+        queue, workflow_id = run.farewell.row
+        await self.queues.give_up(queue, workflow_id, met=await self._store.find(workflow_id) is not None)
+        self.queues.wake()
 
-    async def missing(_wf: Workflow[Any], _request: Any) -> Any:
-        raise LookupError(f"this program has no workflow {name} of version {version}")
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
 
-    return Definition(name, version, None, missing)
+    async def _begin_scheduled(self, schedule: Schedule, due_at: datetime, moved: tuple[Any, ...]) -> None:
+        write = Write(self.statements["schedule_move"], moved, guarded=True)
+        try:
+            await self.start(
+                schedule.definition,
+                schedule.request(due_at),
+                workflow_id=schedule.workflow_id(due_at),
+                writes=[write],
+                attributes={"schedule": schedule.name},
+            )
+        except Conflicted:
+            return  # another process was first
+
+    async def _is_open(self, workflow_id: str) -> bool:
+        found = await self._store.find(workflow_id)
+        return found is not None and not found.finished
+
+    async def _cancel_overlapped(self, workflow_id: str) -> None:
+        await self.cancel_child(workflow_id, "the next run of its schedule is due")
 
 
-def _check(stored: bytes, asked: bytes, conflict: Literal["attach", "refuse"]) -> None:
+def _call_data(call: Call) -> bytes:
+    return msgspec.json.encode((call.processing_id, call.request_id))
+
+
+def _check_found(found: Found, asked: bytes, conflict: ConflictPolicy) -> None:
+    _check(found.digest, asked, "attach" if found.finished and conflict == "refuse" else conflict)
+    if found.finished and not found.outcome:
+        raise Forgotten
+
+
+def _check(stored: bytes, asked: bytes, conflict: ConflictPolicy) -> None:
     if stored != asked:
         raise KeyReused
     if conflict == "refuse":
         raise RequestInProgress
+    if conflict == "new":
+        raise AlreadyStarted
 
 
 def _encoded(value: object) -> bytes:

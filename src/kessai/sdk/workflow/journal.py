@@ -1,28 +1,31 @@
 """The journal's writer: entries of all runs of one executor, group-committed, fenced by its lease.
 
-A flush is one transaction of two statements. The first proves that the lease is still held, leaves the flush's number
-as a token, opens and finishes workflows. The second, made of what the flush carries, writes steps, marks, the
-service's rows and the outbox, and looks once more for an id that another process finished in between. When the
-connection is cut during a commit, the token tells afterwards whether it happened.
+A flush is one statement, and so one round trip and one transaction: it proves that the lease is still held, opens and
+finishes workflows, writes steps, marks, the service's rows and the outbox, and leaves a token with what each guard had
+to match and what it did. A CHECK compares the two: a flush whose guards do not hold cannot be written, and only then is
+it asked which of its entries was at fault. When the connection is cut during a flush, its token is made void, or found:
+either way it is then certain whether the flush happened.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
+import contextlib
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
 
 import asyncpg
 import structlog
 
 from kessai.foundation import events, groupcommit
 from kessai.foundation.clock import Clock
-from kessai.foundation.db import EXHAUSTED, LOST, RETRYABLE, Connection, Database, load_queries, role_of
+from kessai.foundation.db import EXHAUSTED, LOST, RETRYABLE, Connection, Database, load_queries, retrying, role_of
 from kessai.foundation.errors import PaymentError, Unavailable
 from kessai.foundation.groupcommit import GroupCommit
 from kessai.foundation.lease import Lease
+from kessai.sdk.workflow.flush import Part, columns_of, one_statement, part_of_rows
 from kessai.sdk.workflow.model import Conflicted
 from kessai.sdk.workflow.steps import Entry, Row
 
@@ -31,8 +34,21 @@ log = structlog.get_logger(__name__)
 BATCH_MAX = 512
 QUEUE_MAX = 16_384
 RECONNECT_DELAY_S_MAX = 1.0
-PLANS = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+FLUSH_S_MAX = 10
+"""A flush that takes longer is given up by the database, and sent again."""
+SLOW_FLUSH = timedelta(seconds=5)
+"""A start that took longer to be durable is claimed anew before its workflow goes on."""
+CLAIM = timedelta(seconds=20)
+"""How long an id is claimed: longer than any flush can be under way that began before its start was durable."""
+CLAIMS_SWEPT_MAX = 50_000
+"""Claims removed at a time; the engine sweeps with each renewal of its lease."""
+SETTINGS = (
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;"
+    f" SET enable_mergejoin = off; SET statement_timeout = '{FLUSH_S_MAX}s'"
+)
 """Plans are kept for a connection's life, from a time when tables were small: every row is to be found by its index."""
+
+VERIFIED = "workflow_flush_verified"
 
 FlushHook = Callable[[Literal["before", "after"], int], bool]
 """Called around each flush with how many there will then be; True crashes the executor there. For tests."""
@@ -56,6 +72,29 @@ class _Isolate(Exception):
     """A guarded row did not match: the entries are tried again in smaller groups, until the one is alone."""
 
 
+@dataclass(slots=True)
+class _Flush:
+    """The entries of a flush on their way."""
+
+    left: list[Entry]
+    """Those that are still to be written."""
+    taken: set[str] = field(default_factory=set)
+    """Ids of starts that came second."""
+    number: int = 0
+    lost: bool = False
+    """Whether `number` happened is not known: it has to be found out before anything else."""
+    written: bool = False
+    over: bool = False
+    conflicted: bool = False
+    """The one that is left has a guarded row that did not match."""
+
+    def outcome(self, entry: Entry) -> bool | PaymentError:
+        """What became of one of the flush's entries."""
+        if self.taken and entry.start is not None and entry.start[0] in self.taken:
+            return False
+        return Conflicted() if self.conflicted else True
+
+
 class Journal:
     """Writes entries for one executor, under its lease."""
 
@@ -69,6 +108,10 @@ class Journal:
         self._hook = hook
         self._queries = load_queries("kessai.sdk.workflow", schema=service)
         self._outbox_insert = events.outbox_insert(service)
+        self._lease_moment = load_queries("kessai.foundation.events", schema=service)["lease_moment"]
+        self._moment: tuple[datetime, float] | None = None
+        self._claimed_at: datetime | None = None
+        """When an id was last claimed, by the database's clock; None once all claims of ours are swept."""
         self._connection: Connection | None = None
         self._number = 0
         self._committed = 0
@@ -99,13 +142,17 @@ class Journal:
         return await self._group.submit(entry)
 
     async def forget_old_tokens(self) -> None:
-        """Remove the tokens of flushes that are known to be over."""
-        if self._number == self._forgotten:
+        """Remove the tokens of flushes that are known to be over, and the claims of starts that nobody can miss."""
+        role = role_of(self._service)
+        if self._number != self._forgotten:
+            self._forgotten = self._number
+            await self._database.fetch(role, self._queries["flush_forget"], self.lease.holder, self._number)
+        if self._claimed_at is None:
             return
-        self._forgotten = self._number
-        await self._database.fetch(
-            role_of(self._service), self._queries["flush_forget"], self.lease.holder, self._number
-        )
+        until = self._database_time() - CLAIM
+        swept = await self._database.fetch(role, self._queries["claims_forget"], until, CLAIMS_SWEPT_MAX)
+        if self._claimed_at < until and len(swept) < CLAIMS_SWEPT_MAX:
+            self._claimed_at = None
 
     async def close(self) -> None:
         """Carry what was accepted to its end, then let the connection go."""
@@ -125,36 +172,53 @@ class Journal:
         return entries
 
     async def _commit(self, entries: list[Entry]) -> Sequence[bool | PaymentError]:
-        self._number += 1
-        number, sent, delay_s = self._number, False, 0.01
         self._crash_if_asked("before", self._committed + 1)
-        while True:
+        flush = _Flush(entries)
+        await self._carry(flush)
+        self._committed += 1
+        self._crash_if_asked("after", self._committed)
+        if any(entry.events for entry in flush.left):
+            events.wake(self._database, self._service)
+        return [flush.outcome(entry) for entry in entries]
+
+    async def _carry(self, flush: _Flush) -> None:
+        """Write what is left of a flush, however often the connection breaks."""
+        delay_s = 0.01
+        while not flush.over:
             if self._stopped:
                 raise Fenced
             try:
-                outcomes = await self._committed_before(number, entries) if sent else None
-                if outcomes is None:
-                    sent = True
-                    outcomes = await self._write(number, entries)
-            except RETRYABLE as error:
-                raise groupcommit.Conflicted from error
-            except asyncpg.UniqueViolationError as error:
-                if error.constraint_name != "workflow_flush_pkey":
-                    raise
-                continue  # the commit that was cut off has come through just now: it is found by its token
-            except EXHAUSTED as error:
-                raise Unavailable("database_exhausted", "The database has no room just now.") from error
-            except (*LOST, Unavailable, TimeoutError) as error:
-                if isinstance(error, (Fenced, Crashed)) or self._is_our_mistake(error):
-                    raise
-                log.warning("journal_reconnects", service=self._service, error=repr(error))
-                await self._disconnect()
-                await asyncio.sleep(delay_s)
-                delay_s = min(RECONNECT_DELAY_S_MAX, delay_s * 2)
+                await self._advance(flush)
                 continue
-            self._committed += 1
-            self._crash_if_asked("after", self._committed)
-            return outcomes
+            except (asyncpg.PostgresError, *LOST, Unavailable, TimeoutError) as error:
+                self._raise_unless_lost(error, flush)
+                log.warning("journal_reconnects", service=self._service, error=repr(error))
+            await self._disconnect()
+            await asyncio.sleep(delay_s)
+            delay_s = min(RECONNECT_DELAY_S_MAX, delay_s * 2)
+
+    async def _advance(self, flush: _Flush) -> None:
+        """Take a flush further; it may need several goes."""
+        if flush.lost and await self._came_through(flush.number):
+            flush.lost, flush.written = False, True
+        if not flush.written:
+            await self._try(flush)
+        if flush.written:
+            await self._keep_claimed(flush)
+            flush.over = True
+
+    def _raise_unless_lost(self, error: Exception, flush: _Flush) -> None:
+        """Raise what ends a flush; return when there is nothing for it but a new connection."""
+        if isinstance(error, (Fenced, Crashed)):
+            raise error
+        if flush.lost or flush.written:
+            return
+        if isinstance(error, RETRYABLE):
+            raise groupcommit.Conflicted from error
+        if isinstance(error, EXHAUSTED):
+            raise Unavailable("database_exhausted", "The database has no room just now.") from error
+        if self._is_our_mistake(error) or not isinstance(error, (*LOST, Unavailable, TimeoutError)):
+            raise error
 
     def _is_our_mistake(self, error: Exception) -> bool:
         """The driver's complaint about a row's values has the class of a lost connection, but is none."""
@@ -166,72 +230,70 @@ class Journal:
             self.stop(Crashed())
             raise Crashed
 
-    async def _write(self, number: int, entries: list[Entry]) -> list[bool | PaymentError]:
-        connection = await self._connected()
-        transaction = connection.transaction()
-        await transaction.start()
+    async def _try(self, flush: _Flush) -> None:
+        """Send it; when it is refused, find out why."""
+        self._number = flush.number = self._number + 1
+        flush.lost = True
         try:
-            starts = [entry.start for entry in entries if entry.start is not None]
-            started = await self._open_and_finish(connection, number, starts, entries)
-            kept = [entry for entry in entries if entry.start is None or entry.start[0] in started]
-            await self._write_rest(connection, kept, sorted(started))
-        except Conflicted as error:
-            await transaction.rollback()
-            return [error]
-        except BaseException:
-            if not connection.is_closed():
-                await transaction.rollback()
-            raise
-        await transaction.commit()
-        if any(entry.events for entry in kept):
-            events.wake(self._database, self._service)
-        return [entry.start is None or entry.start[0] in started for entry in entries]
-
-    async def _open_and_finish(
-        self, connection: Connection, number: int, starts: list[Row], entries: list[Entry]
-    ) -> set[str]:
-        finishes = [entry.finish for entry in entries if entry.finish is not None]
-        row = await connection.fetchrow(
-            self._queries["journal"],
-            self.lease.name,
-            self.lease.holder,
-            self.lease.epoch,
-            number,
-            *_columns(starts, 9),
-            *_columns(finishes, 9),
-        )
-        assert row is not None
-        if not row["fenced"]:
-            self.stop(Fenced())
-            raise Fenced
-        assert row["closed"] == len(finishes), "a workflow of this executor was closed by someone else"
-        return set(row["started"] or ())
-
-    async def _write_rest(self, connection: Connection, entries: list[Entry], started: list[str]) -> None:
-        groups = self._gather(entries)
-        if not groups and not started:
+            await self._write(flush.number, flush.left)
+        except asyncpg.CheckViolationError as error:
+            flush.lost = False
+            if error.constraint_name != VERIFIED:
+                raise
+            await self._sort_out(flush)
             return
-        shape = tuple((statement, len(rows[0]), guarded) for (statement, guarded), rows in groups.items())
-        text = _compose(shape, self._queries["already_done"])
-        arguments = [column for rows in groups.values() for column in map(list, zip(*rows, strict=True))]
-        row = await connection.fetchrow(text, *arguments, started)
-        assert row is not None
-        if row[0]:
-            raise groupcommit.Conflicted  # finished by another process since the first statement looked
-        guarded = [len(rows) for (_, guarded), rows in groups.items() if guarded]
-        if list(row)[1:] != guarded:
-            if len(entries) == 1:
-                raise Conflicted
-            raise _Isolate
+        except Exception as error:
+            flush.lost = isinstance(error, (*LOST, TimeoutError)) and not self._is_our_mistake(error)
+            raise
+        flush.lost, flush.written = False, True
 
-    def _gather(self, entries: list[Entry]) -> dict[tuple[str, bool], list[Row]]:
-        """Rows by statement, in a fixed order of the journal's own."""
+    async def _write(self, number: int, entries: list[Entry]) -> None:
+        connection = await self._connected()
+        end = self._queries["flush_end"]
+        text, arguments = one_statement(self._parts(entries), end, self.lease.holder, number)
+        await connection.execute(text, *arguments)
+
+    async def _keep_claimed(self, flush: _Flush) -> None:
+        """Claim the ids of a flush that was slow anew, before any of its workflows can end."""
+        starts = [entry.start[0] for entry in flush.left if entry.start is not None]
+        if not starts or self._claimed_at is None or self._database_time() - self._claimed_at < SLOW_FLUSH:
+            return
+        connection = await self._connected()
+        self._claimed_at = self._database_time()
+        await connection.execute(self._queries["claim_anew"], starts, self._claimed_at)
+
+    # -- what a flush is made of ------------------------------------------------------------------------------------
+
+    def _parts(self, entries: list[Entry]) -> list[Part]:
+        lease, queries = self.lease, self._queries
+        parts = [Part(queries["flush_fence"], [lease.name, lease.holder, lease.epoch], 1)]
+        starts = [entry.start for entry in entries if entry.start is not None]
+        if starts:
+            self._claimed_at = self._database_time()
+            columns = columns_of(starts)
+            parts += (
+                Part(queries["flush_claim"], [columns[0], self._claimed_at], len(starts)),
+                Part(queries["open_insert"], [*columns, lease.holder], len(starts)),
+            )
+        finishes = [entry.finish for entry in entries if entry.finish is not None]
+        if finishes:
+            columns = columns_of(finishes)
+            parts += (
+                Part(queries["done_insert"], columns),
+                Part(queries["open_delete"], [columns[0], lease.holder], len(finishes)),
+            )
+        groups = sorted(self._gathered(entries).items())
+        parts += (part_of_rows(statement, rows, counted=guarded) for (statement, guarded), rows in groups)
+        return parts
+
+    def _gathered(self, entries: list[Entry]) -> dict[tuple[str, bool], list[Row]]:
+        """Rows by statement."""
         groups: dict[tuple[str, bool], list[Row]] = {}
         published: dict[str, list[bytes]] = {}
         for entry in entries:
             for step in entry.steps:
                 groups.setdefault((self._queries["log_insert"], False), []).append(step.row())
-            if entry.mark is not None:
+            if entry.mark is not None and entry.finish is None:
                 groups.setdefault((self._queries["mark"], False), []).append(entry.mark)
             for write in entry.writes:
                 groups.setdefault((write.statement, write.guarded), []).append(write.row)
@@ -243,58 +305,67 @@ class Journal:
                 events.encoded_row(topic, len(each), events.encode_events(each), now)
                 for topic, each in published.items()
             ]
-        return dict(sorted(groups.items()))
+        return groups
+
+    # -- a flush that was refused -----------------------------------------------------------------------------------
+
+    async def _sort_out(self, flush: _Flush) -> None:
+        """Why a guard did not hold: the lease is gone, starts came second (and are left out), rows did not match."""
+        connection = await self._connected()
+        lease, queries = self.lease, self._queries
+        if await connection.fetchval(queries["flush_fence"], lease.name, lease.holder, lease.epoch) is None:
+            self.stop(Fenced())
+            raise Fenced
+        starts = [entry.start[0] for entry in flush.left if entry.start is not None]
+        taken = {row["workflow_id"] for row in await connection.fetch(queries["taken"], starts)}
+        if taken:
+            flush.taken |= taken
+            flush.left = [entry for entry in flush.left if entry.start is None or entry.start[0] not in taken]
+            flush.over = not flush.left
+            return
+        if len(flush.left) > 1:
+            raise _Isolate
+        (entry,) = flush.left
+        if entry.finish is not None:
+            owned = await connection.fetchval(queries["owned"], [entry.finish[0]], lease.holder)
+            assert owned is not None, "a workflow of this executor was closed by someone else"
+        flush.conflicted = flush.over = True
 
     # -- a connection that was cut --------------------------------------------------------------------------------
 
-    async def _committed_before(self, number: int, entries: list[Entry]) -> list[bool | PaymentError] | None:
-        """The outcomes of a flush that was committed although we were not told; None when it was not."""
-        connection = await self._connected()
-        if await connection.fetchval(self._queries["flush_seen"], self.lease.holder, number) is None:
-            return None
-        return await self._outcomes_of_committed(connection, entries)
+    async def _came_through(self, number: int) -> bool:
+        """Whether a flush happened although we were not told; if not, its token is made void, so that it never will.
 
-    async def _outcomes_of_committed(self, connection: Connection, entries: list[Entry]) -> list[bool | PaymentError]:
-        starts = [entry.start[0] for entry in entries if entry.start is not None]
-        rows = await connection.fetch(self._queries["started_by"], starts, self.lease.holder)
-        started = {row["workflow_id"] for row in rows}
-        return [entry.start is None or entry.start[0] in started for entry in entries]
+        The key of the token waits for a flush that is still under way.
+        """
+        connection = await self._connected()
+        token = (self.lease.holder, number)
+        await retrying(lambda: connection.execute(self._queries["flush_void"], *token))
+        return await retrying(lambda: connection.fetchval(self._queries["flush_seen"], *token)) is not None
+
+    def _database_time(self) -> datetime:
+        """The database's clock, as it was on connecting, and the time since by ours."""
+        assert self._moment is not None
+        moment, at = self._moment
+        return moment + timedelta(seconds=asyncio.get_running_loop().time() - at)
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._database.connect(role_of(self._service))
-            await self._connection.execute(PLANS)
+            connection = await self._database.connect(role_of(self._service))
+            try:
+                await connection.execute(SETTINGS)
+                with contextlib.suppress(asyncpg.InvalidParameterValueError):
+                    # For events, several times quicker than the built-in default, where the server was built with it.
+                    await connection.execute("SET default_toast_compression = lz4")
+                moment = await connection.fetchval(self._lease_moment)
+            except BaseException:
+                connection.terminate()
+                raise
+            self._moment = (moment, asyncio.get_running_loop().time())
+            self._connection = connection
         return self._connection
 
     async def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
-
-
-def _columns(rows: Sequence[Row], width: int) -> list[list[Any]]:
-    """Rows turned into one array a column."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-
-
-_PARAMETER = re.compile(r"\$(\d+)")
-
-
-@lru_cache(maxsize=256)
-def _compose(shape: tuple[tuple[str, int, bool], ...], already_done: str) -> str:
-    """One statement out of several: each a CTE with its parameters moved up; gives what came again, then the counts."""
-    parts: list[str] = []
-    counts: list[str] = []
-    offset = 0
-    for index, (statement, width, guarded) in enumerate(shape):
-        parts.append(f"w{index} AS ({_shifted(statement, offset)})")
-        if guarded:
-            counts.append(f"(SELECT count(*) FROM w{index})")  # noqa: S608  (a number of our own)
-        offset += width
-    again = f"ARRAY({_shifted(already_done, offset)})"
-    prefix = "WITH " + ", ".join(parts) + " " if parts else ""
-    return f"{prefix}SELECT {', '.join([again, *counts])}"
-
-
-def _shifted(statement: str, offset: int) -> str:
-    return _PARAMETER.sub(lambda match: f"${int(match[1]) + offset}", statement)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from kessai.foundation.errors import Conflict
+from kessai.foundation.db import Connection
+from kessai.foundation.errors import Conflict, NotFound, Refused
 
 D = TypeVar("D")
+T = TypeVar("T")
 
 PAYLOAD_BYTES_MAX = 256 * 1024
 """Largest encoded request, argument or result; bigger things are stored by the service and named in the payload."""
@@ -21,6 +24,48 @@ class Conflicted(Conflict):
 
     def __init__(self) -> None:
         super().__init__("conflicted", "Another change came first; read again and decide anew.")
+
+
+class Cancelled(Refused):
+    """The workflow was asked to stop; raised once, at the step that it was at. What was done is undone."""
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__("workflow_cancelled", f"The work was cancelled{': ' + why if why else ''}.")
+
+
+class Terminated(Refused):
+    """The workflow was ended by an operator where it stood; nothing was undone."""
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__("workflow_terminated", f"The work was ended{': ' + why if why else ''}; nothing was undone.")
+
+
+class SignalTimedOut(Refused):
+    """No message came within the time that the workflow would wait for it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("signal_timed_out", f"No {name} came in time.")
+
+
+class Forgotten(Conflict):
+    """The workflow of this id finished longer ago than outcomes are kept; the id is not free."""
+
+    def __init__(self) -> None:
+        super().__init__("workflow_forgotten", "This was done long ago; its outcome is no longer kept.")
+
+
+class AlreadyStarted(Conflict):
+    """There is a workflow of this id, and `conflict="new"` asked for a fresh one."""
+
+    def __init__(self) -> None:
+        super().__init__("workflow_exists", "There already is a workflow of this id.")
+
+
+class NotOpen(NotFound):
+    """No workflow of this id is under way."""
+
+    def __init__(self) -> None:
+        super().__init__("workflow_not_open", "No workflow of this id is under way.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +105,23 @@ class Retry:
 DEFAULT_RETRY = Retry()
 
 
-@dataclass(frozen=True, slots=True)
-class Activity(Generic[D]):
+class Pulse(Protocol):
+    """The heartbeat of an activity, as it uses it."""
+
+    def beat(self, progress: object) -> None:
+        """Put off the cut, and keep what was told."""
+        ...
+
+    def progress(self, kind: type[T]) -> T | None:
+        """What was told last."""
+        ...
+
+    def cancelling(self) -> bool:
+        """Whether the workflow was asked to stop."""
+        ...
+
+
+class Activity(msgspec.Struct, Generic[D], frozen=True):
     """What an activity is given besides its argument."""
 
     workflow_id: str
@@ -74,6 +134,32 @@ class Activity(Generic[D]):
     """The service's collaborators, as given to the Engine."""
     undoes: str | None = None
     """In a compensation: the key of the activity to undo. It may never have taken effect; undoing is idempotent."""
+    transaction: Connection | None = None
+    """With `tx=True`: the transaction in which the outcome will be journalled too. It is not committed from here."""
+    pulse: Pulse | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """The open transaction of an activity that was called with `tx=True`."""
+        assert self.transaction is not None, "only an activity called with tx=True has a transaction"
+        return self.transaction
+
+    def heartbeat(self, progress: object = None) -> None:
+        """Tell that the work goes on (`heartbeat_s` starts anew), and how far it has come.
+
+        Progress is kept in memory, and every few seconds in the database, for the attempt after a crash.
+        """
+        if self.pulse is not None:
+            self.pulse.beat(progress)
+
+    def progress(self, kind: type[T]) -> T | None:
+        """What an earlier attempt told last of its progress, if anything."""
+        return None if self.pulse is None else self.pulse.progress(kind)
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether the workflow was asked to stop; a long activity may then end early, refused."""
+        return self.pulse is not None and self.pulse.cancelling()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +171,15 @@ class Parked:
     version: int
     compensating: bool
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that will not mend itself: told to the Engine's `alert` once, when the workflow parks."""
+
+    workflow_id: str
+    name: str
+    compensating: bool
+    """Effects stand that were to be undone: more urgent than a workflow that merely waits."""
+    reason: str
+    at: datetime

@@ -1,106 +1,42 @@
-"""One run of a workflow: what its function sees, its replay from the journal, and how it ends."""
+"""One run of a workflow, as its function sees it: activities, rows, events, and marks of changed code."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 import msgspec
-import structlog
+from msgspec.structs import replace
 
-from kessai.foundation.call import Call
-from kessai.foundation.errors import PaymentError, Refused, Unavailable, Unknown
-from kessai.sdk.workflow.attempt import Attempts, earliest, loop_time_of, pause
-from kessai.sdk.workflow.definition import Definition, name_of, types_of
-from kessai.sdk.workflow.ending import Interrupted, Once, Park, Stop, parked_error
+from kessai.foundation.errors import PaymentError, Unknown
+from kessai.sdk.workflow.attempt import earliest
+from kessai.sdk.workflow.branch import PLAIN_MAX
+from kessai.sdk.workflow.compensation import Undo
+from kessai.sdk.workflow.course import History, encoded
+from kessai.sdk.workflow.definition import name_of, types_of
+from kessai.sdk.workflow.ending import Park
+from kessai.sdk.workflow.finish import Finish
+from kessai.sdk.workflow.heartbeat import Pulse
 from kessai.sdk.workflow.model import DEFAULT_RETRY, Activity, Conflicted, Retry, Write
-from kessai.sdk.workflow.outcome import PayloadTooLarge, decode, decode_error, digest_of, encode, encode_error
-from kessai.sdk.workflow.steps import INTENT, OUTCOME, UNDONE, Entry, Row, Step, archived, shown
-
-if TYPE_CHECKING:
-    from kessai.sdk.workflow.engine import Engine
+from kessai.sdk.workflow.outcome import decode, decode_error, digest_of
+from kessai.sdk.workflow.search import AttributeValue, attribute_row
+from kessai.sdk.workflow.steps import INTENT, OUTCOME, Entry, Step
 
 D = TypeVar("D")
 A = TypeVar("A")
 R = TypeVar("R")
 
-log = structlog.get_logger(__name__)
-
-COMPENSATION_DELAY_S_MAX = 30.0
-FLUSH_RETRY_DELAY_S_MAX = 1.0
+__all__ = ["History", "Workflow"]
 
 
-@dataclass(slots=True)
-class _Undo:
-    """A compensable activity that was, or is about to be, attempted."""
-
-    seq: int
-    key: str
-    function: Callable[[Any, Any], Awaitable[object]]
-    argument: Any
-
-
-@dataclass(slots=True)
-class History:
-    """What the journal holds of a run that is taken up again."""
-
-    steps: list[Step]
-    writes: int
-    compensating: bool
-
-
-class Workflow(Generic[D]):
+class Workflow(Finish[D]):
     """One run of a workflow, as its function sees it."""
 
-    def __init__(
-        self,
-        engine: Engine[D],
-        definition: Definition[D, Any, Any],
-        request: object,
-        *,
-        start: Row,
-        call: Call,
-        history: History | None = None,
-    ) -> None:
-        self.workflow_id: str = start[0]
-        """The id under which it was started (its idempotency key)."""
-        self.digest: bytes = start[3]
-        self.started: Once[bool] = Once()
-        """True once it is durably started here, False when its id was taken."""
-        self.ended: Once[tuple[bool, Any]] = Once()
-        """(failed, result or error) once that is durable."""
-        self.entry = Entry()
-        """What the next flush carries."""
-        self._engine = engine
-        self._definition = definition
-        self._request = request
-        self._start = start
-        self._attempts = Attempts(engine.service, engine.deps, self.workflow_id, call)
-        self._now: datetime = start[7]
-        self._seq = 0
-        self._undo: list[_Undo] = []
-        self._written = 0
-        self._durable = history is not None
-        # After a recovery, an attempt whose outcome was lost may have been made.
-        self._resumed = history is not None
-        self._journal = engine.journal
-        self._flushing: Once[None] | None = None
-        self._must_settle = False
-        self._unguarded_unknown = False
-        self._closed = False
-        self._deadline = loop_time_of(start[8])
-        self._known: dict[tuple[int, int], Step] = {}
-        self._writes_settled = 0
-        self._compensating = False
-        if history is not None:
-            self._known = {(step.seq, step.kind): step for step in history.steps}
-            self._writes_settled = history.writes
-            self._compensating = history.compensating
-
-    # -- what the function calls ----------------------------------------------------------------------------------
+    @cached_property
+    def _queries(self) -> dict[str, Callable[[], object]]:
+        return {}
 
     async def activity(
         self,
@@ -112,42 +48,56 @@ class Workflow(Generic[D]):
         retry: Retry | None = None,
         deadline_s: float | None = None,
         repeatable: bool = False,
+        pivot: bool = False,
+        tx: bool = False,
+        heartbeat_s: float | None = None,
     ) -> R:
         """The outcome of an activity; it is attempted at least once and journalled, then replayed from the journal.
 
         Raises its non-retryable PaymentError (refused); Unavailable when `retry` gave up and nothing was done;
         Unknown when attempts or the deadline ran out and it may have taken effect; Conflicted when rows recorded
-        before it did not match (the activity was then not attempted).
+        before it did not match, and Cancelled when the workflow was cancelled (it was not attempted, or did nothing).
         `compensate` gets the same argument, and undoes it if the workflow fails; `activity.undoes` is this key.
         `repeatable`: the same key always gives the same outcome (a ledger exchange does, a look-up does not), so later
         activities need not wait until its record is durable.
+        `pivot`: once it is done there is no way back, as after `pivot()`.
+        `tx`: it works in `activity.connection`, a transaction of this database under the service's role; its rows and
+        its outcome are committed together, so that it takes effect exactly once.
+        `heartbeat_s`: an attempt that does not call `activity.heartbeat()` for so long is cut off and made again.
         """
-        self._seq += 1
-        seq, name = self._seq, name_of(function)
-        step = Step(self.workflow_id, seq, OUTCOME, name, digest_of(_encoded(argument, name)), False, b"", self._now)
-        key = key or f"{self.workflow_id}:{seq}"
-        undo = None if compensate is None else _Undo(seq, key, compensate, argument)
-        if (known := self._recorded(step)) is not None:
-            return self._replayed(known, function, undo)
-        try:
-            await self._ready(step, undo)
-        except Conflicted as error:
-            self._drop(lambda each: each.kind == INTENT and each.seq == seq)
-            raise self._note_error(step, error) from None
+        seq, name = self._numbering.next(), name_of(function)
+        step = Step(self.workflow_id, seq, OUTCOME, name, digest_of(encoded(argument, name)), False, b"", self._now)
+        key = key or (self._key(seq) if self._resumed or seq > PLAIN_MAX else f"{self.workflow_id}:{seq}")
+        undo = None if compensate is None else Undo(seq, key, compensate, argument)
+        if self._known:
+            if (known := self._recorded(step)) is not None:
+                return await self._replayed(known, function, undo, pivot=pivot)
+            if self._owes and undo is not None and self._known.pop((seq, INTENT), None) is not None:
+                self._undo.append(undo)
+        if self._attention:
+            await self._attend(step, tried=not tx and self._maybe_tried())
+        if undo is not None and self._pivoted:
+            raise Park(f"{name} names a compensation, but comes after the point of no return", step)
+        await self._ready(step, None if undo is None else b"null", settle=tx)
         if undo is not None:
             self._undo.append(undo)
-        deadline = earliest(self._deadline, deadline_s)
+        activity, attempted = Activity(self.workflow_id, seq, key, 1, self._engine.deps), function
+        if tx or heartbeat_s is not None:
+            activity, attempted = self._furnished(step, activity, function, heartbeat_s, tx=tx)
+        tried, undoable, until = not tx and self._maybe_tried(), undo is not None, earliest(self._deadline, deadline_s)
+        self._inflight += 1
         try:
             result = await self._attempts.until_definite(
-                function, argument, seq, key, retry or DEFAULT_RETRY, deadline, uncertain=self._resumed
+                attempted, argument, activity, retry or DEFAULT_RETRY, until, self, undoable=undoable, uncertain=tried
             )
         except PaymentError as error:
-            if undo is not None and not error.retryable:
-                self._undo.remove(undo)  # refused: there is nothing to undo
-            self._unguarded_unknown |= undo is None and isinstance(error, Unknown)
-            raise self._note_error(step, error) from None
-        self._note(step, _encoded(result, name))
-        self._must_settle |= not repeatable
+            raise self._refused(step, error, undo) from None
+        except BaseException:
+            self._torn = step if undo is None else self._torn
+            raise
+        finally:
+            self._landed()
+        self._done(step, result, repeatable=repeatable, pivot=pivot, tx=tx)
         return result
 
     def record(self, write: Write) -> None:
@@ -158,16 +108,22 @@ class Workflow(Generic[D]):
     def publish(self, topic: str, event: msgspec.Struct) -> None:
         """Put an event into the outbox with the next journal flush; those of one flush and topic share a row."""
         if self._is_new_write():
-            self.entry.events.append((topic, _encoded(event, topic)))
+            self.entry.events.append((topic, encoded(event, topic)))
+
+    def set_attributes(self, **attributes: AttributeValue) -> None:
+        """By what it can be found (`engine.search`); committed like a recorded row. Never personal data or secrets."""
+        statement = self._engine.statements["attribute_upsert"]
+        for name, value in attributes.items():
+            self.record(Write(statement, attribute_row(self.workflow_id, name, value)))
 
     async def flush(self) -> None:
         """Make what was recorded so far durable and visible now; raises Conflicted when a guarded row did not match."""
-        self._seq += 1
-        step = Step(self.workflow_id, self._seq, OUTCOME, "flush", b"", False, b"null", self._now)
+        step = Step(self.workflow_id, self._numbering.next(), OUTCOME, "flush", b"", False, b"null", self._now)
         if (known := self._recorded(step)) is not None:
-            if known.failed:
-                raise decode_error(known.outcome)
+            await self._told(known)
             return
+        if self._attention:
+            await self._attend(step)
         self._note(step, b"null")
         try:
             await self._flush()
@@ -175,271 +131,129 @@ class Workflow(Generic[D]):
             self._drop(lambda each: each is step)
             raise self._note_error(step, error) from None
 
-    async def compensate(self) -> None:
-        """Undo every compensable activity so far, last first; returns when all are undone. Then the code goes on."""
-        if not self._undo:
-            return
-        if not self._compensating or self._must_settle:
-            self._compensating = True
-            self.entry.mark = (self.workflow_id, True, None, max(self._written, self._writes_settled))
-            try:
-                await self._flush()
-            except Conflicted as error:
-                raise Park(f"before compensation: {error}") from error
-        for undo in sorted(self._undo, key=lambda each: each.seq, reverse=True):
-            await self._undone(undo)
+    def pivot(self) -> None:
+        """The point of no return: what was done so far is no longer undone, and a cancel has no effect any more.
+
+        From here on the workflow can only go forward: activities are tried until they succeed, and one that is refused
+        parks the workflow for an operator. `compensate=` has no place after it.
+        """
+        self._pivoted = True
         self._undo.clear()
+
+    def patched(self, change: str) -> bool:
+        """Whether this run takes the new way at a place where the code was changed: False for runs begun before.
+
+        `if wf.patched("fee-first"): … else: …`; once no run from before is open, the old way and the mark may go.
+        """
+        name = f"patched {change}"
+        if name in self._patches:
+            return True
+        if self._maybe_tried():  # it was here before the change, or did nothing after it: the old way is right for it
+            return False
+        self._patches |= {name}
+        mark = Step(self.workflow_id, self._numbering.next_patch(), OUTCOME, name, b"", False, b"true", self._now)
+        self.entry.steps.append(mark)
+        self._must_settle = True
+        return True
+
+    def expose(self, query: str, answer: Callable[[], object]) -> None:
+        """Let `engine.query(workflow_id, query, …)` ask for `answer()`, a function that reads and changes nothing."""
+        self._queries[query] = answer
 
     def now(self) -> datetime:
         """Journalled business time: that of the start or of the latest completed step; the same on every replay."""
         return self._now
 
-    # -- replay ---------------------------------------------------------------------------------------------------
+    def answer(self, query: str) -> object:
+        """What a query is answered with at this moment; raises KeyError when it is not exposed."""
+        return self._queries[query]()
 
-    def _recorded(self, step: Step) -> Step | None:
-        """The journalled outcome of a step, if there is one; parks when the journal tells of another step here."""
-        if not self._known:
-            return None
-        intent = self._known.get((step.seq, INTENT))
-        known = self._known.pop((step.seq, step.kind), None)
-        for other in (intent, known):
-            if other is not None and (other.name, other.argument_hash) != (step.name, step.argument_hash):
-                raise Park(
-                    f"step {step.seq} was recorded as {shown(other)}, but the code now calls {shown(step)}:"
-                    " the code has changed since, or is not deterministic"
-                )
-        return known
+    # -- one activity ---------------------------------------------------------------------------------------------
 
-    def _replayed(self, known: Step, function: Callable[..., Awaitable[R]], undo: _Undo | None) -> R:
-        self._known.pop((known.seq, INTENT), None)
-        self._now = max(self._now, known.recorded_at)
+    async def _replayed(
+        self, known: Step, function: Callable[[Activity[D], A], Awaitable[R]], undo: Undo | None, *, pivot: bool
+    ) -> R:
         if not known.failed:
             if undo is not None:
                 self._undo.append(undo)
-            return decode(known.outcome, types_of(function)[1])
-        error = decode_error(known.outcome)
-        if error.retryable:
-            self._unguarded_unknown |= undo is None and isinstance(error, Unknown)
-            if undo is not None:
-                self._undo.append(undo)
-        raise error
+            outcome = await self._told(known)
+            if pivot:
+                self.pivot()
+            return decode(outcome, types_of(function)[1])
+        self._doubted(known, decode_error(self._engine.payloads.open(known.outcome)), undo)
+        await self._told(known)
+        raise AssertionError("a failed step raises")
 
-    def _is_new_write(self) -> bool:
-        self._written += 1
-        return self._written > self._writes_settled
+    def _doubted(self, step: Step, error: PaymentError, undo: Undo | None) -> None:
+        """Keep in mind what an error leaves behind: something to undo, or something that cannot be."""
+        self._failed_step = step
+        if undo is not None and error.retryable and undo not in self._undo:
+            self._undo.append(undo)
+        elif undo is not None and not error.retryable and undo in self._undo:
+            self._undo.remove(undo)  # refused: there is nothing to undo
+        elif undo is None and isinstance(error, Unknown):
+            self._unguarded = step
 
-    # -- journalling ----------------------------------------------------------------------------------------------
+    def _refused(self, step: Step, error: PaymentError, undo: Undo | None) -> PaymentError:
+        if self._cancel is not None and not isinstance(error, Unknown) and error.retryable and not self._pivoted:
+            error = self._cancelled()
+        self._doubted(step, error, undo)
+        return self._note_error(step, error)
 
-    def _note(self, step: Step, outcome: bytes) -> None:
-        self._now = step.recorded_at = max(self._now, self._engine.clock.now())
-        step.outcome = outcome
-        self.entry.steps.append(step)
+    def _done(self, step: Step, result: object, *, repeatable: bool, pivot: bool, tx: bool) -> None:
+        if tx:
+            self._now = max(self._now, step.recorded_at)
+            self._numbering.current().fresh = True
+        else:
+            self._note(step, encoded(result, step.name))
+            self._must_settle |= not repeatable
+        if pivot:
+            self.pivot()
 
-    def _note_error(self, step: Step, error: PaymentError) -> PaymentError:
-        """Journal a step's error; it must be durable before anything else is attempted because of it."""
-        step.failed = True
-        self._note(step, encode_error(error))
-        self._must_settle = True
-        return error
+    def _furnished(
+        self,
+        step: Step,
+        activity: Activity[D],
+        function: Callable[[Activity[D], A], Awaitable[R]],
+        heartbeat_s: float | None,
+        *,
+        tx: bool,
+    ) -> tuple[Activity[D], Callable[[Activity[D], A], Awaitable[R]]]:
+        """With a heartbeat, or in a transaction."""
+        if heartbeat_s is not None:
+            activity = replace(activity, pulse=self._pulse(step.seq, heartbeat_s))
+        return activity, self._in_transaction(step, function) if tx else function
 
-    async def _ready(self, step: Step, undo: _Undo | None) -> None:
-        """Before an effect: everything that led to it is durable, and so is the intent, if it can be undone."""
-        if undo is not None and self._known.pop((step.seq, INTENT), None) is None:
-            intent = Step(step.workflow_id, step.seq, INTENT, step.name, step.argument_hash, False, b"null", self._now)
-            self.entry.steps.append(intent)
-        elif self._durable and not self._must_settle and self._flushing is None:
-            return
-        await self._flush()
+    def _in_transaction(
+        self, step: Step, function: Callable[[Activity[D], A], Awaitable[R]]
+    ) -> Callable[[Activity[D], A], Awaitable[R]]:
+        kind = types_of(function)[1]
 
-    async def _flush(self) -> None:
-        """Make what is pending durable, one flush of a run at a time; Conflicted leaves its steps pending."""
-        while self._flushing is not None:
-            await self._flushing.get()
-        if self._closed:
-            raise Stop
-        if self._durable and self.entry.is_empty():
-            return
-        entry, self.entry = self.entry, Entry()
-        turn = self._flushing = Once[None]()
-        written = max(self._written, self._writes_settled)
-        try:
-            self._must_settle = False
-            await self._submit(self._sealed(entry))
-            self._writes_settled = written
-            # What comes after an outcome that was not yet durable was never attempted before the recovery.
-            self._resumed = self._resumed and not any(step.kind == OUTCOME for step in entry.steps)
-        except Conflicted:
-            self.entry.steps[:0] = entry.steps
-            self._must_settle = True
-            raise
-        finally:
-            self._flushing = None
-            turn.put(None)
-
-    def _sealed(self, entry: Entry) -> Entry:
-        """An entry as it departs: with the start, if that is not durable yet, and the count of writes so far."""
-        if not self._durable:
-            entry.start = (*self._start[:6], self._written, *self._start[7:])
-        for step in entry.steps:
-            step.writes = max(self._written, self._writes_settled)
-        return entry
-
-    async def _submit(self, entry: Entry) -> None:
-        """Carry an entry into the journal, however long the database is away, unless it is the start."""
-        delay_s = 0.01
-        while True:
-            try:
-                fresh = await self._journal.submit(entry)
-            except Exception as error:
-                if not self._durable:
-                    self._fail_start(error)
-                if not isinstance(error, Unavailable):
-                    raise
-                if self._journal.stopped:
-                    raise Stop from error
-                await asyncio.sleep(delay_s)
-                delay_s = min(FLUSH_RETRY_DELAY_S_MAX, delay_s * 2)
-                continue
-            break
-        if not fresh:
-            self.started.put(False)
-            raise Stop
-        if not self._durable:
-            self._durable = True
-            self.started.put(True)
-
-    def _fail_start(self, error: Exception) -> None:
-        """Nothing is durable: whoever started it is told, and the run never was."""
-        self._closed = True
-        self.started.put(None, error)
-        raise Stop from error
-
-    def _drop(self, unwanted: Callable[[Step], bool]) -> None:
-        """After a conflict: the writes are given up for good, and with them the steps that never came to be."""
-        self._writes_settled = max(self._written, self._writes_settled)
-        self.entry.steps = [step for step in self.entry.steps if not unwanted(step)]
-
-    # -- compensation ------------------------------------------------------------------------------------------
-
-    async def _undone(self, undo: _Undo) -> None:
-        """Compensate one activity, however often it takes; neither deadline nor refusal ends it."""
-        name = name_of(undo.function)
-        step = Step(
-            self.workflow_id, undo.seq, UNDONE, name, digest_of(_encoded(undo.argument, name)), False, b"", self._now
-        )
-        if self._recorded(step) is not None:
-            return
-        attempt = 0
-        while True:
-            attempt += 1
-            activity = Activity(
-                self.workflow_id, undo.seq, f"{undo.key}:undo", attempt, self._engine.deps, undoes=undo.key
-            )
-            try:
-                await self._attempts.once(undo.function, activity, undo.argument, DEFAULT_RETRY, None)
-                break
-            except Exception as error:  # noqa: BLE001  (an undone effect is the only way out)
-                self._engine.counts.compensation_failures += 1
-                log.warning("compensation_retried", workflow_id=self.workflow_id, step=name, error=repr(error))
-            await asyncio.sleep(pause(attempt, 0.05, COMPENSATION_DELAY_S_MAX, None))
-        self._note(step, b"null")
-
-    # -- how it ends ----------------------------------------------------------------------------------------------
-
-    async def run(self) -> None:
-        """Carry the function to its end, or as far as this executor can."""
-        try:
-            await self._carry()
-        except Stop:
-            self.ended.put(None, Interrupted())
-        except Park as park:
-            await self._park(park.reason)
-        except asyncio.CancelledError:
-            if not (self._journal.stopped or self._engine.closing):
-                await self._park("it was cancelled from within")
-        except Exception as error:  # noqa: BLE001  (kept for an operator, with its error)
-            await self._park(repr(error))
-        finally:
-            self._closed = True
-            self.started.put(None, Unavailable("executor_stopped", "This process is stopping; send the request again."))
-            self.ended.put(None, Interrupted())
-
-    async def _carry(self) -> None:
-        try:
-            result = await self._definition.function(self, self._request)
-        except PaymentError as error:
-            await self._fail(error)
-            return
-        data = _encoded(result, self._definition.name)
-        step = Step(self.workflow_id, self._seq + 1, OUTCOME, "finish", b"", False, b"", self._now)
-        if (known := self._recorded(step)) is not None:
-            await self._fail(decode_error(known.outcome))
-            return
-        try:
-            await self._finish(False, data)
-        except Conflicted as error:
-            if not self._undo:
-                raise Park(f"its last rows did not match: {error}") from error
-            self._drop(lambda _: False)
-            await self._fail(self._note_error(step, error))
-            return
-        self.ended.put((False, result))
-
-    async def _fail(self, error: PaymentError) -> None:
-        """Undo what can be undone, then store the refusal."""
-        if error.retryable:
-            if self._unguarded_unknown:
-                raise Park(f"an outcome is unknown and cannot be undone: {error}")
-            error = Refused("gave_up", f"Given up and undone ({error.code}): {error.message}", cause=error.code)
-        await self.compensate()
-        try:
-            await self._finish(True, encode_error(error))
-        except Conflicted as conflict:
-            raise Park(f"its last rows did not match: {conflict}") from conflict
-        self.ended.put((True, error))
-
-    async def _finish(self, failed: bool, outcome: bytes) -> None:
-        """The completion: last steps, rows, events and outcome in one flush."""
-        left = list(self._known.values())
-        if left:
-            raise Park(f"step {left[0].seq} was recorded as {shown(left[0])}, but the code no longer calls it")
-        if not self._durable:
-            await self._flush()
-        while self._flushing is not None:
-            await self._flushing.get()
-        steps, self.entry.steps = self.entry.steps, []
-        row = self._start
-        self.entry.finish = (
-            *(row[0], row[1], row[2], row[3]),
-            *(failed, outcome, archived(steps), row[7], self._engine.clock.now()),
-        )
-        try:
-            await self._flush()
-        except Conflicted:
-            self.entry.steps[:0] = steps
-            raise
-
-    async def _park(self, reason: str) -> None:
-        """Keep it for an operator: its rows are not made, its steps are."""
-        log.error("workflow_parked", workflow_id=self.workflow_id, workflow=self._definition.name, reason=reason)
-        self._closed = True
-        if not self._durable:
-            self.started.put(None, RuntimeError(f"{self._definition.name} did not start: {reason}"))
-            return
-        mark = (self.workflow_id, self._compensating, reason, self._writes_settled)
-        entry = Entry(mark=mark, steps=self.entry.steps)
-        for step in entry.steps:
+        @wraps(function)
+        async def transacted(activity: Activity[D], argument: A) -> R:
             step.writes = self._writes_settled
-        try:
-            await self._submit(entry)
-        except Stop:
-            return
-        self._engine.counts.parked += 1
-        self.ended.put(None, parked_error(self.workflow_id))
 
+            async def work(connection: Any) -> bytes:
+                return encoded(await function(replace(activity, transaction=connection), argument), step.name)
 
-def _encoded(value: object, name: str) -> bytes:
-    try:
-        return encode(value)
-    except (PayloadTooLarge, TypeError, ValueError) as error:
-        raise Park(f"{name}: {error}") from error
+            return self._engine.payloads.decode(await self._engine.in_transaction(step, work), kind)
+
+        return transacted
+
+    def _pulse(self, seq: int, heartbeat_s: float) -> Pulse:
+        known = None if self._history is None else self._history.progress.get(seq)
+
+        def save(progress: bytes) -> None:
+            row = (self.workflow_id, seq, self._engine.payloads.seal(progress), self._engine.clock.now())
+            self._spawn(self._saved(Write(self._engine.statements["heartbeat_upsert"], row)))
+
+        return Pulse(
+            heartbeat_s,
+            None if known is None else self._engine.payloads.open(known),
+            save,
+            lambda: self._cancel is not None or self._ending,
+        )
+
+    async def _saved(self, write: Write) -> None:
+        """Progress is worth keeping, but nothing depends on it."""
+        await self._journal.submit(Entry(writes=[write]))

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-import msgspec
-
 from kessai.sdk.workflow.model import Write
 
 Row: TypeAlias = "tuple[Any, ...]"
@@ -59,16 +57,6 @@ class Entry:
     def is_empty(self) -> bool:
         """Nothing would be written."""
         return not (self.steps or self.writes or self.events or self.finish or self.mark or self.start)
-
-
-_archive = msgspec.json.Encoder()
-
-
-def archived(steps: list[Step]) -> bytes:
-    """The last steps as they stay with the finished workflow: seq, kind, name, failed, outcome, time."""
-    if not steps:
-        return b"[]"
-    return _archive.encode([(s.seq, s.kind, s.name, s.failed, msgspec.Raw(s.outcome), s.recorded_at) for s in steps])
 
 
 def shown(step: Step) -> str:

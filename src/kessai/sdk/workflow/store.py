@@ -70,7 +70,10 @@ class Store:
 
         async def work(connection: Connection) -> list[asyncpg.Record]:
             await lease.fence(connection)
-            return await connection.fetch(self._queries["adopt"], lease.holder, orphaned)
+            rows = await connection.fetch(self._queries["adopt"], lease.holder, orphaned)
+            moment = await connection.fetchval(self._lease_queries["lease_moment"])
+            await connection.execute(self._queries["claim_anew"], [row["workflow_id"] for row in rows], moment)
+            return rows
 
         adopted = await self._database.transaction(self._role, work)
         logs = await self._logs([row["workflow_id"] for row in adopted])

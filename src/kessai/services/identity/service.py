@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and asked for at every door.
+"""API keys: made, listed, revoked, and asked for at every door; approvals: asked for, given, used up.
 
 `authenticate` answers from a bounded memory for a moment (real time, so that a frozen sandbox clock does not keep a
 revoked key alive); a revocation in another process therefore acts within `CACHE_TTL_S`.
@@ -9,32 +9,59 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from kessai.foundation.call import current_call
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Connection, Database, role_of
 from kessai.foundation.door.principal import Principal
-from kessai.foundation.errors import Invalid, NotFound, Refused, Unauthenticated
-from kessai.foundation.ids import ApiKeyId, bare, require_id
+from kessai.foundation.errors import Conflict, Invalid, NotFound, Refused, Unauthenticated, Unavailable
+from kessai.foundation.ids import ApiKeyId, bare, new_id, require_id
 from kessai.services.identity import store
 from kessai.services.identity.api import (
     ApiKey,
     ApiKeyPage,
+    Approval,
+    ApprovalPage,
+    ApproveApproval,
+    ConsumeApproval,
     CreatedKey,
     CreateKey,
+    GetApproval,
+    ListApprovals,
     ListKeys,
+    RejectApproval,
+    RequestApproval,
     RevokeKey,
     Scope,
 )
-from kessai.services.identity.domain import KeyRecord, digest_of, key_id_of, new_secret, opens, record_of
+from kessai.services.identity.domain import (
+    KeyRecord,
+    approved,
+    as_of,
+    consumed,
+    digest_of,
+    key_id_of,
+    new_approval,
+    new_secret,
+    opens,
+    record_of,
+    rejected,
+    same_request,
+)
 
 CACHE_TTL_S = 2.0
 CACHE_KEYS_MAX = 4096
 FIRST_KEY_NAME = "first key"
+STEP_ATTEMPTS_MAX = 5
 _ROLE = role_of("identity")
 _NEWEST = datetime(9999, 1, 1, tzinfo=UTC)
 _HIGHEST = "f" * 32
+
+
+class _Overtaken(Exception):
+    """Another step of the same approval was written first."""
 
 
 class IdentityService:
@@ -64,7 +91,7 @@ class IdentityService:
 
     async def list_keys(self, request: ListKeys, /) -> ApiKeyPage:
         """API keys, newest first."""
-        before, before_id = (_NEWEST, _HIGHEST) if request.cursor is None else _position(request.cursor)
+        before, before_id = (_NEWEST, _HIGHEST) if request.cursor is None else _position(request.cursor, "key")
 
         async def read(connection: Connection) -> list[KeyRecord]:
             return await store.list_keys(
@@ -79,7 +106,7 @@ class IdentityService:
         page = records[: request.limit]
         return ApiKeyPage(
             keys=[_shown(record) for record in page],
-            next_cursor=_cursor(page[-1]) if len(records) > request.limit else None,
+            next_cursor=_cursor(page[-1].created_at, page[-1].key_id) if len(records) > request.limit else None,
         )
 
     async def revoke_key(self, request: RevokeKey, /) -> ApiKey:
@@ -89,13 +116,97 @@ class IdentityService:
         async def write(connection: Connection) -> KeyRecord:
             record = await _fetch(connection, key_id)
             if record.revoked_at is None:
-                await _require_another_admin(connection, key_id)
+                await _require_another_admin(connection, record)
                 await store.revoke_keys(connection, [key_id], self._clock.now())
             return await _fetch(connection, key_id)
 
         record = await self._database.transaction(_ROLE, write)
         self._forget(key_id)
         return _shown(record)
+
+    # -- approvals ----------------------------------------------------------------------------------------------
+
+    async def request_approval(self, request: RequestApproval, /) -> Approval:
+        """Ask a second person to approve one content."""
+        by = current_call().caller
+        asked = new_approval(request, request.approval_id or new_id("apv"), by=by, now=self._clock.now())
+
+        async def write(connection: Connection) -> Approval:
+            if await store.insert_approvals(connection, [asked]):
+                return asked
+            (there,) = await store.fetch_approvals(connection, [asked.approval_id])
+            if not same_request(there, request, by=by):
+                raise Conflict("approval_id_reused", "This approval id was used with different content.")
+            return there
+
+        return self._as_shown(await self._database.transaction(_ROLE, write))
+
+    async def approve(self, request: ApproveApproval, /) -> Approval:
+        """Approve what another key asked for; approving again by the same key changes nothing."""
+        by, now = current_call().caller, self._clock.now()
+        makers = await self._database.transaction(_ROLE, lambda connection: _makers(connection, by))
+        return await self._step(
+            request.approval_id, lambda approval: approved(approval, request, by=by, makers=makers, now=now)
+        )
+
+    async def reject(self, request: RejectApproval, /) -> Approval:
+        """Reject a request that nobody has used yet, approved or not; rejecting again changes nothing."""
+        by, now = current_call().caller, self._clock.now()
+        return await self._step(request.approval_id, lambda approval: rejected(approval, request, by=by, now=now))
+
+    async def consume_approval(self, request: ConsumeApproval, /) -> Approval:
+        """Use an approval up for one act; idempotent by `consumer_id`."""
+        by, now = current_call().caller, self._clock.now()
+        return await self._step(request.approval_id, lambda approval: consumed(approval, request, by=by, now=now))
+
+    async def get_approval(self, request: GetApproval, /) -> Approval:
+        """An approval with its history."""
+        return self._as_shown(
+            await self._database.transaction(_ROLE, lambda connection: _fetch_approval(connection, request.approval_id))
+        )
+
+    async def list_approvals(self, request: ListApprovals, /) -> ApprovalPage:
+        """Approvals, newest first."""
+        before, before_id = (_NEWEST, _HIGHEST) if request.cursor is None else _position(request.cursor, "apv")
+        now = self._clock.now()
+
+        async def read(connection: Connection) -> list[Approval]:
+            return await store.list_approvals(
+                connection,
+                before=before,
+                before_id=before_id,
+                state=request.state and request.state.value,
+                now=now,
+                limit=request.limit + 1,
+            )
+
+        found = await self._database.transaction(_ROLE, read)
+        page = found[: request.limit]
+        more = len(found) > request.limit
+        return ApprovalPage(
+            approvals=[as_of(each, now) for each in page],
+            next_cursor=_cursor(page[-1].requested_at, page[-1].approval_id) if more else None,
+        )
+
+    async def _step(self, approval_id: str, decide: Callable[[Approval], Approval]) -> Approval:
+        """Decide on what is stored and write it; anew when another step came first."""
+
+        async def write(connection: Connection) -> Approval:
+            before = await _fetch_approval(connection, approval_id)
+            after = decide(before)
+            if after is not before and not await store.change_approvals(connection, [after]):
+                raise _Overtaken
+            return after
+
+        for _ in range(STEP_ATTEMPTS_MAX):
+            try:
+                return self._as_shown(await self._database.transaction(_ROLE, write))
+            except _Overtaken:
+                continue
+        raise Unavailable("contention", "Too many concurrent changes to the same approval; try again.")
+
+    def _as_shown(self, approval: Approval) -> Approval:
+        return as_of(approval, self._clock.now())
 
     # -- for the doors and the operator -------------------------------------------------------------------------
 
@@ -171,9 +282,32 @@ async def _fetch(connection: Connection, key_id: ApiKeyId) -> KeyRecord:
     return records[0]
 
 
-async def _require_another_admin(connection: Connection, key_id: ApiKeyId) -> None:
-    if await store.list_holders(connection, Scope.IDENTITY_ADMIN) == [key_id]:
+async def _require_another_admin(connection: Connection, record: KeyRecord) -> None:
+    """Of two that are revoked at once, the second waits for the first to commit, and then sees that it is the last."""
+    if Scope.IDENTITY_ADMIN not in record.scopes:
+        return
+    await store.take_admin_turn(connection)
+    if await store.list_holders(connection, Scope.IDENTITY_ADMIN) == [record.key_id]:
         raise Refused("last_admin_key", "This is the last key that may administer keys; make another one first.")
+
+
+async def _fetch_approval(connection: Connection, approval_id: str) -> Approval:
+    found = await store.fetch_approvals(connection, [approval_id])
+    if not found:
+        raise NotFound("approval_not_found", f"There is no approval {approval_id}.", approval_id=approval_id)
+    return found[0]
+
+
+async def _makers(connection: Connection, caller: str) -> set[str]:
+    """Who made a caller's key, who made that one's, and so on."""
+    makers: set[str] = set()
+    while caller.startswith("key_"):
+        records = await store.fetch_keys(connection, [ApiKeyId(caller)])
+        if not records or records[0].created_by in makers:
+            break
+        caller = records[0].created_by
+        makers.add(caller)
+    return makers
 
 
 def _invalid() -> Unauthenticated:
@@ -192,14 +326,13 @@ def _shown(record: KeyRecord) -> ApiKey:
     )
 
 
-def _cursor(record: KeyRecord) -> str:
-    text = f"{record.created_at.isoformat()} {record.key_id}"
-    return base64.urlsafe_b64encode(text.encode()).decode()
+def _cursor(at: datetime, identifier: str) -> str:
+    return base64.urlsafe_b64encode(f"{at.isoformat()} {identifier}".encode()).decode()
 
 
-def _position(cursor: str) -> tuple[datetime, str]:
+def _position(cursor: str, prefix: str) -> tuple[datetime, str]:
     try:
-        at, key_id = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
-        return datetime.fromisoformat(at).astimezone(UTC), bare(require_id(key_id, "key", "cursor"))
+        at, identifier = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
+        return datetime.fromisoformat(at).astimezone(UTC), bare(require_id(identifier, prefix, "cursor"))
     except (ValueError, OverflowError, Invalid):
-        raise Invalid("bad_cursor", "This cursor does not come from a page of keys.", field="$.cursor") from None
+        raise Invalid("bad_cursor", "This cursor does not come from a page of this list.", field="$.cursor") from None

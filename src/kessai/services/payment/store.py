@@ -16,13 +16,14 @@ from kessai.sdk.workflow import Write
 from kessai.services.payment.api import (
     Action,
     Funding,
+    NextAction,
     PaymentRecord,
     PaymentState,
     PaymentStep,
     Refund,
     RefundState,
 )
-from kessai.services.payment.domain import Change
+from kessai.services.payment.domain import Change, Period, Usage
 
 SCHEMA = SchemaSpec(
     service="payment",
@@ -31,18 +32,24 @@ SCHEMA = SchemaSpec(
 )
 ROLE = role_of("payment")
 NEWEST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-FIRST_DUE = (datetime(1970, 1, 1, tzinfo=UTC), "00000000-0000-0000-0000-000000000000")
+LAST = (datetime(9000, 1, 1, tzinfo=UTC), NEWEST)
+"""After whatever was made."""
+OLDEST = "00000000-0000-0000-0000-000000000000"
+FIRST_DUE = (datetime(1970, 1, 1, tzinfo=UTC), OLDEST)
 """Before whatever is past its time."""
 
 _SQL = load_queries("kessai.services.payment")
 _encode = msgspec.json.Encoder().encode
 _decode_funding = msgspec.json.Decoder(list[Funding]).decode
+_decode_next_action = msgspec.json.Decoder(NextAction).decode
 
 
 class _Details(msgspec.Struct, frozen=True, omit_defaults=True):
     reference: str | None = None
     description: str | None = None
     metadata: dict[str, str] = {}
+    instrument_id: str | None = None
+    capture_at_once: bool = True
 
 
 _decode_details = msgspec.json.Decoder(_Details).decode
@@ -62,7 +69,13 @@ class Stored:
 
 def insertion(payment: PaymentRecord, workflow_id: str, caller: str) -> Write:
     """A new PENDING payment, claimed by its workflow."""
-    details = _Details(reference=payment.reference, description=payment.description, metadata=payment.metadata)
+    details = _Details(
+        reference=payment.reference,
+        description=payment.description,
+        metadata=payment.metadata,
+        instrument_id=payment.instrument_id,
+        capture_at_once=payment.capture_at_once,
+    )
     row = (
         bare(payment.payment_id),
         payment.kind,
@@ -77,6 +90,9 @@ def insertion(payment: PaymentRecord, workflow_id: str, caller: str) -> Write:
         caller,
         payment.created_at,
         payment.expires_at,
+        payment.fee_minor,
+        payment.beneficiary_id,
+        payment.reference,
     )
     return Write(_SQL["insert_payment"], row)
 
@@ -84,6 +100,11 @@ def insertion(payment: PaymentRecord, workflow_id: str, caller: str) -> Write:
 def claim(payment: PaymentRecord, workflow_id: str) -> Write:
     """Take the payment for a workflow; conflicts when it changed or another has it. Raises the version by one."""
     return Write(_SQL["claim_payment"], (bare(payment.payment_id), payment.version, workflow_id), guarded=True)
+
+
+def spending_raise(customer_id: str, kind: str, version: int) -> Write:
+    """Count one more payment against a customer's limits; conflicts when another was counted since."""
+    return Write(_SQL["raise_spending"], (customer_id, kind, version), guarded=True)
 
 
 def step(
@@ -104,6 +125,9 @@ def step(
         _encode(after.funding).decode(),
         after.refusal_code,
         after.updated_at,
+        after.fee_minor,
+        after.next_action and _encode(after.next_action).decode(),
+        after.expires_at,
     )
     made = (
         payment_id,
@@ -116,6 +140,8 @@ def step(
         processing_id,
         caller,
         after.updated_at,
+        change.exchange_id and bare(change.exchange_id),
+        change.fee_minor,
     )
     return Write(_SQL["change_payment"], changed, guarded=True), Write(_SQL["insert_step"], made)
 
@@ -137,8 +163,15 @@ def refund_insertion(refund: Refund, caller: str) -> Write:
 
 
 def refund_update(refund: Refund) -> Write:
-    """The refund's new state."""
-    row = (bare(refund.payment_id), bare(refund.refund_id), refund.state.value, refund.refusal_code, refund.updated_at)
+    """The refund's new state, and what went back."""
+    row = (
+        bare(refund.payment_id),
+        bare(refund.refund_id),
+        refund.state.value,
+        refund.refusal_code,
+        refund.updated_at,
+        refund.amount_minor,
+    )
     return Write(_SQL["update_refund"], row, guarded=True)
 
 
@@ -151,12 +184,51 @@ async def load(database: Database, payment_ids: Sequence[str], prefixes: dict[st
     return [_stored(row, prefixes) for row in rows]
 
 
-async def of_participant(
-    database: Database, participant: str, before: str, limit: int, prefixes: dict[str, str]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What listed payments must be."""
+
+    kind: str | None = None
+    state: str | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+
+    @property
+    def row(self) -> tuple[str | None, str | None, datetime | None, datetime | None]:
+        """As every list takes it, after its own arguments."""
+        return (self.kind, self.state, self.created_from, self.created_before)
+
+
+LISTS = {"participant": "payments_of_participant", "payee": "payments_of_payee", "reference": "payments_by_reference"}
+
+
+async def listed(
+    database: Database, by: str, value: str, before: str, limit: int, only: Filter, prefixes: dict[str, str]
 ) -> list[PaymentRecord]:
-    """A participant's payments with an id below `before`, newest first."""
-    rows = await database.fetch(ROLE, _SQL["payments_of_participant"], participant, before, limit)
+    """Payments of a `participant`, of a `payee` or by `reference`, with an id below `before`, newest first."""
+    rows = await database.fetch(ROLE, _SQL[LISTS[by]], value, before, limit, *only.row)
     return [_stored(row, prefixes).payment for row in rows]
+
+
+async def by_time(
+    database: Database, before: tuple[datetime, str], limit: int, only: Filter, prefixes: dict[str, str]
+) -> list[PaymentRecord]:
+    """Payments made before an instant (and id), newest first."""
+    rows = await database.fetch(ROLE, _SQL["payments_by_time"], before[0], before[1], limit, *only.row)
+    return [_stored(row, prefixes).payment for row in rows]
+
+
+async def usage(database: Database, customer_id: str, kind: str, period: Period, *, paid: bool) -> Usage:
+    """What a customer has paid (or was paid) by payments of a kind, less what came to nothing."""
+    statement = _SQL["usage_of_payer" if paid else "usage_of_payee"]
+    (row,) = await database.fetch(ROLE, statement, customer_id, kind, period.day_from, period.month_from)
+    return Usage(row["version"], row["day_minor"], row["month_minor"], period)
+
+
+async def pending_for(database: Database, customer_id: str, kinds: Sequence[str]) -> int:
+    """What is still to come to a customer by payments that wait for an action, or that are held."""
+    (row,) = await database.fetch(ROLE, _SQL["pending_of_payee"], customer_id, list(kinds))
+    return row["pending_minor"]
 
 
 async def overdue(
@@ -164,6 +236,14 @@ async def overdue(
 ) -> list[PaymentRecord]:
     """Authorizations past their time that no workflow works on, by time and id, beyond `after`."""
     rows = await database.fetch(ROLE, _SQL["overdue_authorizations"], now, after[0], after[1], limit)
+    return [_stored(row, prefixes).payment for row in rows]
+
+
+async def waiting(
+    database: Database, since: datetime, after: str, limit: int, prefixes: dict[str, str]
+) -> list[PaymentRecord]:
+    """Payments that have waited for somebody outside since an instant, by id, beyond `after`."""
+    rows = await database.fetch(ROLE, _SQL["waiting_payments"], after, since, limit)
     return [_stored(row, prefixes).payment for row in rows]
 
 
@@ -180,6 +260,8 @@ async def steps(database: Database, payment_ids: Sequence[str]) -> list[PaymentS
             processing_id=row["processing_id"],
             caller=row["caller"],
             recorded_at=row["recorded_at"],
+            exchange_id=row["exchange_id"] and f"exc_{row['exchange_id'].hex}",
+            fee_minor=row["fee_minor"],
         )
         for row in rows
     ]
@@ -192,10 +274,10 @@ async def refunds_of(database: Database, payments: Sequence[PaymentRecord]) -> l
     return [_refund(row, ids[row["payment_id"].hex]) for row in rows]
 
 
-async def refunds_by_id(database: Database, refund_ids: Sequence[str], payment_prefix: str) -> list[Refund]:
+async def refunds_by_id(database: Database, refund_ids: Sequence[str], prefixes: dict[str, str]) -> list[Refund]:
     """The refunds that exist."""
     rows = await database.fetch(ROLE, _SQL["refunds_by_id"], [bare(each) for each in refund_ids])
-    return [_refund(row, f"{payment_prefix}_{row['payment_id'].hex}") for row in rows]
+    return [_refund(row, f"{prefixes[row['kind']]}_{row['payment_id'].hex}") for row in rows]
 
 
 def _stored(row: asyncpg.Record, prefixes: dict[str, str]) -> Stored:
@@ -223,6 +305,11 @@ def _stored(row: asyncpg.Record, prefixes: dict[str, str]) -> Stored:
         captures=row["captures"],
         refunds=row["refunds"],
         version=row["version"],
+        fee_minor=row["fee_minor"],
+        beneficiary_id=row["beneficiary_id"],
+        instrument_id=details.instrument_id,
+        next_action=row["next_action"] and _decode_next_action(row["next_action"]),
+        capture_at_once=details.capture_at_once,
     )
     return Stored(payment, row["busy_with"] is not None, row["caller"])
 

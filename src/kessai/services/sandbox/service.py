@@ -17,8 +17,8 @@ from kessai.services.sandbox.api import AdvanceClock, ClockState, FreezeClock, G
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 0.1
-"""How soon a process notices that another one moved the clock."""
+POLL_S = 0.5
+"""How soon a process notices that another one moved the clock; one that is alone does not look."""
 YEAR_MAX = 2200
 
 DueJobs = Callable[[], Awaitable[list[JobDone]]]
@@ -36,9 +36,10 @@ class SandboxService:
         self._following: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Take up the stored time, and follow what other processes do to it."""
+        """Take up the stored time, and follow what other processes, if there may be any, do to it."""
         await self._follow_once()
-        self._following = asyncio.create_task(self._follow())
+        if not self._alone:
+            self._following = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
         """Stop following."""

@@ -77,12 +77,12 @@ LEFT JOIN (
 ) AS e ON e.account_id = a.account_id;
 
 -- name: courses
--- Each exchange that was held, acted on or reversed, with everything that was done to it.
+-- Each exchange that was held, acted on or reversed, with everything that was done to it. (What was refused is nothing.)
 WITH acted AS (
     SELECT exchange_id, array_agg(flush_id ORDER BY flush_id, ordinal) AS flush_ids,
         array_agg(ordinal ORDER BY flush_id, ordinal) AS ordinals,
         array_agg(record ORDER BY flush_id, ordinal) AS records
-    FROM ledger.exchange_action GROUP BY exchange_id
+    FROM ledger.exchange_action WHERE substr(record, 65, 8) <> 'refused"'::bytea GROUP BY exchange_id
 ), reversed AS (
     SELECT r.original_id AS exchange_id, array_agg(r.flush_id ORDER BY r.flush_id, r.ordinal) AS flush_ids,
         array_agg(r.ordinal ORDER BY r.flush_id, r.ordinal) AS ordinals,
@@ -107,6 +107,42 @@ LEFT JOIN ledger.exchange_state AS s ON s.exchange_id = n.exchange_id
 LEFT JOIN ledger.exchange AS e ON e.exchange_id = n.exchange_id
 LEFT JOIN acted AS a ON a.exchange_id = n.exchange_id
 LEFT JOIN reversed AS r ON r.exchange_id = n.exchange_id;
+
+-- name: rated_courses
+-- Each exchange with an entry on an account whose lots carry rates, with everything that was done to it.
+WITH rated AS (
+    SELECT DISTINCT l.exchange_id FROM ledger.account AS a JOIN ledger.account_log AS l ON l.account_id = a.account_id
+    WHERE a.account_type = ANY($1::text[])
+), acted AS (
+    SELECT x.exchange_id, array_agg(x.flush_id ORDER BY x.flush_id, x.ordinal) AS flush_ids,
+        array_agg(x.ordinal ORDER BY x.flush_id, x.ordinal) AS ordinals,
+        array_agg(x.record ORDER BY x.flush_id, x.ordinal) AS records
+    FROM ledger.exchange_action AS x JOIN rated AS r ON r.exchange_id = x.exchange_id
+    WHERE substr(x.record, 65, 8) <> 'refused"'::bytea GROUP BY x.exchange_id
+), reversed AS (
+    SELECT v.original_id AS exchange_id, array_agg(v.flush_id ORDER BY v.flush_id, v.ordinal) AS flush_ids,
+        array_agg(v.ordinal ORDER BY v.flush_id, v.ordinal) AS ordinals,
+        array_agg(v.record ORDER BY v.flush_id, v.ordinal) AS records
+    FROM (
+        SELECT substring(convert_from(e.record, 'UTF8') FROM '"reverses":"exc_([0-9a-f]{32})"')::uuid AS original_id,
+            e.flush_id, e.ordinal, e.record
+        FROM ledger.exchange AS e JOIN rated AS r ON r.exchange_id = e.exchange_id
+        WHERE substr(e.record, 65, 9) = 'reversed"'::bytea
+    ) AS v
+    GROUP BY v.original_id
+)
+SELECT e.exchange_id, e.record AS birth, a.flush_ids AS action_ids, a.ordinals AS action_ordinals,
+    a.records AS actions, v.flush_ids AS reversal_ids, v.ordinals AS reversal_ordinals, v.records AS reversals
+FROM rated AS r
+JOIN ledger.exchange AS e ON e.exchange_id = r.exchange_id
+LEFT JOIN acted AS a ON a.exchange_id = r.exchange_id
+LEFT JOIN reversed AS v ON v.exchange_id = r.exchange_id;
+
+-- name: lot_rates
+SELECT 'acc_' || encode(uuid_send(a.account_id), 'hex') AS account_id, a.account_type, o.sequence, o.rate
+FROM unnest($1::uuid[], $2::bigint[]) AS u (account_id, sequence)
+JOIN ledger.account AS a ON a.account_id = u.account_id
+LEFT JOIN ledger.lot AS o ON o.account_id = u.account_id AND o.sequence = u.sequence;
 
 -- name: lotted_accounts
 SELECT 'acc_' || encode(uuid_send(account_id), 'hex') AS account_id FROM ledger.account

@@ -3,17 +3,18 @@ SELECT offset_us, frozen_at FROM sandbox.clock WHERE id = 1;
 
 -- name: payments
 SELECT p.payment_id, p.kind, p.state, p.version, p.busy_with IS NOT NULL AS busy, p.amount_minor, p.captured_minor,
-    p.refunded_minor, p.captures, p.refunds, p.exchange_id, p.updated_at, p.expires_at,
+    p.refunded_minor, p.captures, p.refunds, p.exchange_id, p.updated_at, p.expires_at, p.payer_id, p.payee_id,
+    p.funding, p.fee_minor, s.fees,
     o.workflow_id IS NOT NULL AS worked_on, e.record, x.state AS exchange_state, x.progress, s.sequences, s.actions,
     s.states, s.amounts, s.instants, coalesce(r.succeeded, 0) AS refunds_made, coalesce(r.amount, 0)::bigint AS refunds_amount
 FROM payment.payment AS p
 LEFT JOIN payment.workflow_open AS o ON o.workflow_id = encode(uuid_send(p.busy_with), 'hex')
-LEFT JOIN ledger.exchange AS e ON e.exchange_id = p.exchange_id
+LEFT JOIN ledger.exchange AS e ON e.exchange_id = p.exchange_id AND substr(e.record, 65, 8) <> 'refused"'::bytea
 LEFT JOIN ledger.exchange_state AS x ON x.exchange_id = p.exchange_id
 LEFT JOIN (
     SELECT payment_id, array_agg(sequence ORDER BY sequence) AS sequences, array_agg(action ORDER BY sequence) AS actions,
         array_agg(state ORDER BY sequence) AS states, array_agg(amount_minor ORDER BY sequence) AS amounts,
-        array_agg(recorded_at ORDER BY sequence) AS instants
+        array_agg(recorded_at ORDER BY sequence) AS instants, array_agg(fee_minor ORDER BY sequence) AS fees
     FROM payment.payment_step GROUP BY payment_id
 ) AS s ON s.payment_id = p.payment_id
 LEFT JOIN (
@@ -23,10 +24,18 @@ LEFT JOIN (
 
 -- name: refunds
 SELECT f.refund_id, f.payment_id, f.state, f.amount_minor, f.exchange_id, p.exchange_id AS original_id,
-    p.busy_with IS NOT NULL AS busy, e.record
+    p.kind, p.payee_id, p.busy_with IS NOT NULL AS busy, e.record
 FROM payment.refund AS f
 LEFT JOIN payment.payment AS p ON p.payment_id = f.payment_id
-LEFT JOIN ledger.exchange AS e ON e.exchange_id = f.exchange_id;
+LEFT JOIN ledger.exchange AS e ON e.exchange_id = f.exchange_id AND substr(e.record, 65, 8) <> 'refused"'::bytea;
+
+-- name: further_exchanges
+SELECT s.payment_id, s.sequence, s.action, s.amount_minor, s.fee_minor, p.kind, p.beneficiary_id,
+    p.exchange_id AS original_id, e.record
+FROM payment.payment_step AS s
+JOIN payment.payment AS p ON p.payment_id = s.payment_id
+LEFT JOIN ledger.exchange AS e ON e.exchange_id = s.exchange_id AND substr(e.record, 65, 8) <> 'refused"'::bytea
+WHERE s.exchange_id IS NOT NULL;
 
 -- name: exchanges_without_payment
 SELECT 'exchange' AS relation, 'exc_' || encode(uuid_send(r.exchange_id), 'hex') AS key,

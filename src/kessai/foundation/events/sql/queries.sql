@@ -17,6 +17,12 @@ UPDATE {schema}.lease SET lease_until = $4::timestamptz
 WHERE name = $1::text AND holder = $2::text AND epoch = $3::bigint
 RETURNING epoch;
 
+-- name: lease_renew_all
+UPDATE {schema}.lease SET lease_until = u.lease_until
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[]) AS u (name, holder, epoch, lease_until)
+WHERE lease.name = u.name AND lease.holder = u.holder AND lease.epoch = u.epoch
+RETURNING lease.name, lease.holder;
+
 -- name: lease_fence
 SELECT epoch FROM {schema}.lease WHERE name = $1::text AND holder = $2::text AND epoch = $3::bigint FOR SHARE;
 

@@ -1,44 +1,51 @@
--- name: journal
-WITH fence AS (
-    SELECT epoch FROM {schema}.lease WHERE name = $1::text AND holder = $2::text AND epoch = $3::bigint FOR SHARE
-), token AS (
-    INSERT INTO {schema}.workflow_flush (executor_id, number)
-    SELECT $2::text, $4::bigint FROM fence
-    RETURNING number
-), started AS (
-    INSERT INTO {schema}.workflow_open
-        (workflow_id, name, version, digest, request, call, executor_id, compensating, writes, started_at, deadline_at)
-    SELECT u.workflow_id, u.name, u.version, u.digest, u.request, u.call, $2::text, false, u.writes, u.started_at,
-        u.deadline_at
-    FROM fence, unnest($5::text[], $6::text[], $7::int[], $8::bytea[], $9::bytea[], $10::bytea[], $11::int[],
-        $12::timestamptz[], $13::timestamptz[])
-        AS u (workflow_id, name, version, digest, request, call, writes, started_at, deadline_at)
-    WHERE NOT EXISTS (SELECT d.workflow_id FROM {schema}.workflow_done AS d WHERE d.workflow_id = u.workflow_id)
-        AND NOT EXISTS (SELECT o.workflow_id FROM {schema}.workflow_open AS o WHERE o.workflow_id = u.workflow_id)
-    ON CONFLICT (workflow_id) DO NOTHING
-    RETURNING workflow_id
-), finished AS (
-    INSERT INTO {schema}.workflow_done
-        (workflow_id, name, version, digest, failed, outcome, steps, started_at, finished_at)
-    SELECT u.workflow_id, u.name, u.version, u.digest, u.failed, u.outcome, u.steps, u.started_at, u.finished_at
-    FROM fence, unnest($14::text[], $15::text[], $16::int[], $17::bytea[], $18::boolean[], $19::bytea[], $20::bytea[],
-        $21::timestamptz[], $22::timestamptz[])
-        AS u (workflow_id, name, version, digest, failed, outcome, steps, started_at, finished_at)
-    RETURNING workflow_id
-), closed AS (
-    DELETE FROM {schema}.workflow_open USING fence
-    WHERE workflow_open.workflow_id = ANY($14::text[]) AND workflow_open.executor_id = $2::text
-    RETURNING workflow_open.workflow_id
-)
-SELECT (SELECT count(*) FROM token) AS fenced,
-    (SELECT array_agg(workflow_id) FROM started) AS started,
-    (SELECT count(*) FROM closed) AS closed;
+-- name: flush_fence
+SELECT epoch FROM {schema}.lease WHERE name = $1::text AND holder = $2::text AND epoch = $3::bigint FOR SHARE;
+
+-- name: flush_claim
+INSERT INTO {schema}.workflow_claim (workflow_id, claimed_at)
+SELECT u.workflow_id, $2::timestamptz FROM unnest($1::text[]) AS u (workflow_id)
+WHERE NOT EXISTS (SELECT d.workflow_id FROM {schema}.workflow_done AS d WHERE d.workflow_id = u.workflow_id)
+ON CONFLICT (workflow_id) DO NOTHING
+RETURNING workflow_id;
+
+-- name: claim_anew
+INSERT INTO {schema}.workflow_claim (workflow_id, claimed_at)
+SELECT u.workflow_id, $2::timestamptz FROM unnest($1::text[]) AS u (workflow_id)
+ON CONFLICT (workflow_id) DO UPDATE SET claimed_at = excluded.claimed_at;
+
+-- name: open_insert
+INSERT INTO {schema}.workflow_open
+    (workflow_id, name, version, digest, request, call, writes, started_at, deadline_at, executor_id, compensating)
+SELECT u.workflow_id, u.name, u.version, u.digest, u.request, u.call, u.writes, u.started_at, u.deadline_at, $10::text,
+    false
+FROM unnest($1::text[], $2::text[], $3::int[], $4::bytea[], $5::bytea[], $6::bytea[], $7::int[], $8::timestamptz[],
+    $9::timestamptz[])
+    AS u (workflow_id, name, version, digest, request, call, writes, started_at, deadline_at)
+ON CONFLICT (workflow_id) DO NOTHING
+RETURNING workflow_id;
+
+-- name: open_delete
+DELETE FROM {schema}.workflow_open WHERE workflow_id = ANY($1::text[]) AND executor_id = $2::text
+RETURNING workflow_id;
+
+-- name: done_insert
+INSERT INTO {schema}.workflow_done
+    (workflow_id, name, version, digest, failed, outcome, steps, started_at, finished_at)
+SELECT u.workflow_id, u.name, u.version, u.digest, u.failed, u.outcome, u.steps, u.started_at, u.finished_at
+FROM unnest($1::text[], $2::text[], $3::int[], $4::bytea[], $5::boolean[], $6::bytea[], $7::bytea[], $8::timestamptz[],
+    $9::timestamptz[])
+    AS u (workflow_id, name, version, digest, failed, outcome, steps, started_at, finished_at);
+
+-- name: flush_end
+-- What each guard counted takes the place of the last parameter.
+INSERT INTO {schema}.workflow_flush (executor_id, number, expected, verified)
+VALUES ($1::text, $2::bigint, $3::int[], $4::int[]);
 
 -- name: log_insert
 INSERT INTO {schema}.workflow_log
     (workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at)
 SELECT u.workflow_id, u.seq, u.kind, u.name, u.argument_hash, u.failed, u.outcome, u.writes, u.recorded_at
-FROM unnest($1::text[], $2::int[], $3::smallint[], $4::text[], $5::bytea[], $6::boolean[], $7::bytea[], $8::int[],
+FROM unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::bytea[], $6::boolean[], $7::bytea[], $8::int[],
     $9::timestamptz[])
     AS u (workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at);
 
@@ -47,17 +54,30 @@ UPDATE {schema}.workflow_open SET compensating = u.compensating, parked_error = 
 FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[]) AS u (workflow_id, compensating, parked_error, writes)
 WHERE workflow_open.workflow_id = u.workflow_id;
 
--- name: already_done
-SELECT workflow_id FROM {schema}.workflow_done WHERE workflow_id = ANY($1::text[]);
+-- name: taken
+SELECT workflow_id FROM {schema}.workflow_done WHERE workflow_id = ANY($1::text[])
+UNION ALL
+SELECT workflow_id FROM {schema}.workflow_open WHERE workflow_id = ANY($1::text[])
+UNION ALL
+SELECT workflow_id FROM {schema}.workflow_claim WHERE workflow_id = ANY($1::text[]);
 
--- name: started_by
+-- name: owned
 SELECT workflow_id FROM {schema}.workflow_open WHERE workflow_id = ANY($1::text[]) AND executor_id = $2::text;
 
+-- name: flush_void
+INSERT INTO {schema}.workflow_flush (executor_id, number, void) VALUES ($1::text, $2::bigint, true)
+ON CONFLICT (executor_id, number) DO NOTHING;
+
 -- name: flush_seen
-SELECT number FROM {schema}.workflow_flush WHERE executor_id = $1::text AND number = $2::bigint;
+SELECT number FROM {schema}.workflow_flush WHERE executor_id = $1::text AND number = $2::bigint AND NOT void;
 
 -- name: flush_forget
-DELETE FROM {schema}.workflow_flush WHERE executor_id = $1::text AND number < $2::bigint;
+DELETE FROM {schema}.workflow_flush WHERE executor_id = $1::text AND number < $2::bigint AND NOT void;
+
+-- name: claims_forget
+DELETE FROM {schema}.workflow_claim
+WHERE workflow_id IN (SELECT c.workflow_id FROM {schema}.workflow_claim AS c WHERE c.claimed_at < $1::timestamptz LIMIT $2::int)
+RETURNING workflow_id;
 
 -- name: find_done
 SELECT name, version, digest, failed, outcome FROM {schema}.workflow_done WHERE workflow_id = $1::text;

@@ -60,12 +60,13 @@ class Ledger(Protocol):
         """Open an account."""
         ...
 
-    @verb("GET /v1/ledger/accounts/{account_id}", scope="ledger:read", errors=("account_not_found",))
+    @verb("GET /v1/ledger/accounts/{account_id}", scope="ledger:read",
+          errors=("account_not_found", "balance_overflow"))  # fmt: skip
     async def get_account(self, request: GetAccount, /) -> Account:
         """An account with its balance, held and available amounts."""
         ...
 
-    @verb("GET /v1/ledger/accounts", scope="ledger:read")
+    @verb("GET /v1/ledger/accounts", scope="ledger:read", errors=("balance_overflow",))
     async def list_accounts(self, request: ListAccounts, /) -> Accounts:
         """An owner's accounts."""
         ...
@@ -106,7 +107,7 @@ class Ledger(Protocol):
         ...
 
     @verb("POST /v1/ledger/exchanges/{exchange_id}/capture", scope="ledger:write", moves_value=True,
-          errors=("exchange_not_found", "action_id_reused", "exchange_not_authorized", "hold_expired",
+          errors=("malformed_id", "exchange_not_found", "action_id_reused", "exchange_not_authorized", "hold_expired",
                   "invalid_amount", "unknown_leg", "capture_above_authorized", "unbalanced", "rate_mismatch",
                   "account_closed", "balance_overflow"))  # fmt: skip
     async def capture_exchange(self, request: CaptureExchange, /) -> Exchange:
@@ -114,15 +115,15 @@ class Ledger(Protocol):
         ...
 
     @verb("POST /v1/ledger/exchanges/{exchange_id}/void", scope="ledger:write", moves_value=True,
-          errors=("exchange_not_found", "action_id_reused", "exchange_not_authorized"))  # fmt: skip
+          errors=("malformed_id", "exchange_not_found", "action_id_reused", "exchange_not_authorized"))  # fmt: skip
     async def void_exchange(self, request: VoidExchange, /) -> Exchange:
         """Release what a held exchange still holds."""
         ...
 
     @verb("POST /v1/ledger/exchanges/{exchange_id}/reverse", scope="ledger:write", moves_value=True, status=201,
-          errors=("exchange_not_found", "exchange_id_reused", "reference_reused", "exchange_not_captured",
-                  "invalid_amount", "unknown_leg", "reversal_above_captured", "unbalanced", "rate_mismatch",
-                  "account_closed", "balance_overflow",
+          errors=("malformed_id", "exchange_id_reused", "reference_reused", "exchange_not_found",
+                  "exchange_not_captured", "invalid_amount", "unknown_leg", "reversal_above_captured", "unbalanced",
+                  "rate_mismatch", "account_closed", "balance_overflow",
                   "insufficient_funds"))  # fmt: skip
     async def reverse_exchange(self, request: ReverseExchange, /) -> Exchange:
         """Undo captured value, whole or in part."""
@@ -151,12 +152,12 @@ class Ledger(Protocol):
         ...
 
     @verb("GET /v1/ledger/accounts/{account_id}/snapshot", scope="ledger:read",
-          errors=("account_not_found", "as_of_in_future", "snapshot_not_stable"))  # fmt: skip
+          errors=("account_not_found", "as_of_in_future", "snapshot_not_stable", "balance_overflow"))  # fmt: skip
     async def get_snapshot(self, request: GetSnapshot, /) -> Snapshot:
         """An account and its lots at any past instant."""
         ...
 
-    @verb("GET /v1/ledger/totals", scope="ledger:read")
+    @verb("GET /v1/ledger/totals", scope="ledger:read", errors=("balance_overflow",))
     async def list_type_totals(self, request: ListTypeTotals, /) -> TypeTotals:
         """Totals of every account type."""
         ...

@@ -17,6 +17,8 @@ from kessai.services.ledger.api.words import (
 )
 
 Legs = Annotated[list["Leg"], msgspec.Meta(min_length=1, max_length=LEGS_MAX)]
+RememberRefusal = Annotated[bool, msgspec.Meta(description="a refusal is final under this id, in every process")]
+"""Without it a refused request leaves no trace, and the same id may be tried again."""
 
 
 class Leg(Message):
@@ -58,6 +60,7 @@ class CreateExchange(Message):
     metadata: Metadata = {}
     linked: bool = False
     """In a batch: stands or falls together with the next exchange."""
+    remember_refusal: RememberRefusal = False
 
 
 class LotTaking(Message):
@@ -79,7 +82,7 @@ class ExchangeLeg(Message):
     balance_after_minor: int | None
     """Right after the movement that this answer tells of; None for log-only accounts and in look-ups."""
     realised_gain_minor: int | None
-    """Where acquisition rates are tracked: proceeds less cost, in the price asset."""
+    """Where acquisition rates are tracked: proceeds less cost, in the price asset. A reversal takes it back."""
     lots: list[LotTaking]
 
 
@@ -146,6 +149,7 @@ class CaptureExchange(Message):
     """Release what is left uncaptured; False keeps holding it for a further capture."""
     action_id: Id | None = None
     """`act_…` makes the call idempotent; None: derived from the idempotency key, or fresh."""
+    remember_refusal: RememberRefusal = False
 
 
 class VoidExchange(Message):
@@ -153,10 +157,11 @@ class VoidExchange(Message):
 
     exchange_id: Id
     action_id: Id | None = None
+    remember_refusal: RememberRefusal = False
 
 
 class ReverseExchange(Message):
-    """Undo captured value by a new exchange the other way; consumed lots come back with their own expiry."""
+    """Undo captured value by a new exchange the other way: lots that it made are taken back, consumed ones return."""
 
     exchange_id: Id
     amount_minor: AmountMinor | None = None
@@ -167,6 +172,7 @@ class ReverseExchange(Message):
     reference: Reference | None = None
     kind: Label = "reversal"
     metadata: Metadata = {}
+    remember_refusal: RememberRefusal = False
 
 
 class GetExchange(Message):
@@ -208,3 +214,5 @@ class ExchangeRecorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     rate: str | None = None
     metadata: dict[str, str] = {}
     processing_id: str | None = None
+    undoes: list[int] = []
+    """Of `reversed`: the leg of the reversed exchange that each posting undoes."""

@@ -88,6 +88,7 @@ def _changed(page: Page, account: AccountState, event: str, **settings: object) 
 def _record(page: Page, account: AccountState, event: AccountEvent) -> None:
     record = encode(event)
     page.account_events.append((account.hex, event.version, event.event, len(page.records), record))
+    page.unpublished.add(len(page.records))
     page.records.append(record)
 
 

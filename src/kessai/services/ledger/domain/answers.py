@@ -9,6 +9,7 @@ import msgspec
 from kessai.services.ledger.api import Exchange, ExchangeLeg, ExchangeRecorded, ExchangeState, LotTaking
 from kessai.services.ledger.domain.page import Posting
 from kessai.services.ledger.domain.progress import LegProgress, Progress
+from kessai.services.ledger.domain.refusals import decode_refusal, is_refusal
 from kessai.services.ledger.domain.state import flush_instant, instant
 
 _Posting = tuple[
@@ -96,6 +97,8 @@ def _held_leg(number: int, leg: _Leg, balance: int | None) -> ExchangeLeg:
 
 def progress_of_record(record: bytes, digest: bytes, flush_id: int) -> Progress:
     """Progress of an exchange right after its birth, for one that has no row of its own yet."""
+    if is_refusal(record):
+        return _refused(record, digest, flush_id)
     told = decode_record(record)
     postings = {posting[0]: posting for posting in told.postings}
     legs = [_captured_leg(posting) for posting in told.postings]
@@ -111,20 +114,28 @@ def progress_of_record(record: bytes, digest: bytes, flush_id: int) -> Progress:
     )  # fmt: skip
 
 
+def _refused(record: bytes, digest: bytes, flush_id: int) -> Progress:
+    told = decode_refusal(record)
+    return Progress(
+        told.exchange_id, "refusal", None, ExchangeState.VOIDED, 0, flush_id, None, None, None, {}, told.processing_id,
+        [], [], digest, refused=True,
+    )  # fmt: skip
+
+
 def _captured_leg(posting: list[object]) -> LegProgress:
-    amount = cast("int", posting[3])
-    takings = cast("list[list[int]]", posting[8])
-    taken: list[list[int | str | None]] = [[sequence, -consumed] for sequence, consumed, _ in takings if consumed < 0]
-    return LegProgress(
-        cast("str", posting[1]),
-        cast("str", posting[2]),
-        amount,
-        cast("int | None", posting[9]),
-        abs(amount),
-        0,
-        [],
-        taken,
-    )
+    number, account_id, asset, amount, _, balance, _, sequence, takings, expires, _, gain = cast("_Posting", posting)
+    del number
+    taken = moved_lots(amount, takings, None if balance is None else sequence)
+    return LegProgress(account_id, asset, amount, expires, abs(amount), 0, [], taken, gain or 0)
+
+
+def moved_lots(amount: int, takings: list[list[int]], sequence: int | None) -> list[list[int]]:
+    """`[lot sequence, amount]` that an entry consumed, or else filled again and made; `sequence` is the entry's own."""
+    moved = [[lot, abs(part)] for lot, part, _ in takings if part]
+    fresh = amount - sum(part for _, part in moved)
+    if fresh > 0 and sequence is not None:
+        moved.append([sequence, fresh])
+    return moved
 
 
 def answer_of_progress(progress: Progress, postings: list[Posting], flush_id: int) -> Exchange:

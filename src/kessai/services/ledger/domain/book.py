@@ -24,6 +24,7 @@ from kessai.services.ledger.domain.create import create
 from kessai.services.ledger.domain.lifecycle import capture, release
 from kessai.services.ledger.domain.page import Answer, Page
 from kessai.services.ledger.domain.progress import Progress
+from kessai.services.ledger.domain.refusals import refused_before, remember
 from kessai.services.ledger.domain.reversal import reverse, sweep
 from kessai.services.ledger.domain.state import AccountState
 from kessai.services.ledger.domain.types import AccountType, AccountTypes
@@ -72,6 +73,7 @@ class Book:
                 outcomes.append(rules[type(command)](self, page, command))
             except PaymentError as refusal:
                 self._unbear(page, born)
+                remember(page, command, refusal)
                 outcomes.append(refusal)
             at += 1
 
@@ -102,7 +104,12 @@ class Book:
             except PaymentError as refusal:
                 undo.roll_back()
                 others = Refused(chain.code, "Another exchange that this one is linked with was refused.")
-                page.outcomes.extend(refusal if each == at else others for each in range(start, end))
+                for each in range(start, end):
+                    member = commands[each]
+                    assert type(member) is Create
+                    told = refusal if each == at else refused_before(page, member) or others
+                    remember(page, member, told)
+                    page.outcomes.append(told)
                 break
         return end
 

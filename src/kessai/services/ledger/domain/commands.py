@@ -51,6 +51,8 @@ class Create:
     chain: Chain | None = None
     stored: Stored | None = None
     reference_taken: bool = False
+    remember: bool = False
+    """Write a refusal under `exchange_id`, so that it stays one."""
 
 
 @dataclass(slots=True)
@@ -63,6 +65,12 @@ class Capture:
     caller: str
     processing_id: str | None
     stored: Stored | None = None
+    remember: bool = False
+
+    @property
+    def exchange_id(self) -> str:
+        """Of the exchange that is captured."""
+        return self.request.exchange_id
 
 
 @dataclass(slots=True)
@@ -76,6 +84,7 @@ class Release:
     processing_id: str | None
     expiry: bool = False
     stored: Stored | None = None
+    remember: bool = False
 
 
 @dataclass(slots=True)
@@ -89,6 +98,7 @@ class Reverse:
     processing_id: str | None
     stored: Stored | None = None
     reference_taken: bool = False
+    remember: bool = False
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from kessai.services.ledger.domain.page import Page, Posting
 from kessai.services.ledger.domain.plain import plain_pair
 from kessai.services.ledger.domain.posting import credit, debit, hold
 from kessai.services.ledger.domain.progress import LegProgress, Progress
+from kessai.services.ledger.domain.refusals import require_not_refused
 from kessai.services.ledger.domain.state import AccountState, instant, micros
 from kessai.services.ledger.domain.types import AccountType, AccountTypes
 
@@ -82,6 +83,8 @@ def create(memory: Memory, page: Page, command: Create) -> Exchange:
 
 def _earlier(page: Page, command: Create) -> Exchange | None:
     stored = command.stored
+    if stored is not None or page.refusals:
+        require_not_refused(page, command)
     if stored is not None:
         if stored.digest != command.digest:
             raise Conflict("exchange_id_reused", "This exchange id was used with different content.")

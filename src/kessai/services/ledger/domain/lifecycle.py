@@ -13,14 +13,22 @@ from kessai.services.ledger.domain.create import Memory, check_rate, encode
 from kessai.services.ledger.domain.page import Page, Posting
 from kessai.services.ledger.domain.posting import capture_hold, credit
 from kessai.services.ledger.domain.progress import Done, LegProgress, Progress
+from kessai.services.ledger.domain.refusals import require_not_refused
 from kessai.services.ledger.domain.state import AccountState
 
 
 def find(memory: Memory, exchange_id: str) -> Progress:
     """The exchange; raises NotFound."""
-    if (progress := memory.exchanges.get(exchange_id)) is None:
+    if (progress := memory.exchanges.get(exchange_id)) is None or progress.refused:
         raise NotFound("exchange_not_found", "There is no such exchange.", exchange_id=exchange_id)
     return progress
+
+
+def check_action(page: Page, command: Capture | Release) -> None:
+    """An action has an id of its own kind, and was not refused for good."""
+    if not command.action_id.startswith("act_"):
+        raise Invalid("malformed_id", "action_id must look like act_ and 32 hexadecimal digits.", field="action_id")
+    require_not_refused(page, command)
 
 
 def earlier_action(
@@ -40,6 +48,7 @@ def earlier_action(
 def capture(memory: Memory, page: Page, command: Capture) -> Exchange:
     """Capture all, an amount, or named amounts of what an exchange holds."""
     request = command.request
+    check_action(page, command)
     progress = find(memory, request.exchange_id)
     if (earlier := earlier_action(page, progress, command.action_id, command.digest, command.stored)) is not None:
         return earlier
@@ -167,12 +176,15 @@ def _move(
         elif amount:
             rate = progress.rate if account.type.rate_tracked else None
             postings.append(credit(page, account, progress.hex, number, amount, expires=leg.expires, rate=rate))
+            if not account.type.log_only:
+                leg.taken.append([account.version, amount])
         leg.captured += amount
     return [posting for posting in postings if posting is not None]
 
 
 def release(memory: Memory, page: Page, command: Release) -> Exchange:
     """Let go of what an exchange still holds: by its caller's wish (void) or because its time is over (expiry)."""
+    check_action(page, command)
     progress = find(memory, command.exchange_id)
     if (earlier := earlier_action(page, progress, command.action_id, command.digest, command.stored)) is not None:
         return earlier

@@ -54,6 +54,10 @@ class Page:
     """Content digest and answer of exchanges made on this page: a repetition within the flush gets the same answer."""
     action_answers: dict[str, Exchange] = field(default_factory=dict)
     """Answers of captures, voids and expiries of this page, by action id."""
+    refusals: dict[tuple[str, str | None], tuple[str, PaymentError]] = field(default_factory=dict)
+    """Refusals remembered here, with the digest of what was asked, by exchange and (of an action) action id."""
+    unpublished: set[int] = field(default_factory=set)
+    """Records (by ordinal) that are no effects on exchanges."""
     expiries: list[bytes] = field(default_factory=list)
     """Records published as `ledger.expiry`."""
 
@@ -61,10 +65,9 @@ class Page:
 
     def exchange_records(self) -> list[bytes]:
         """Records of effects on exchanges, in order: what is published as `ledger.exchange`."""
-        if not self.account_events:
+        if not self.unpublished:
             return self.records
-        told = {row[3] for row in self.account_events}
-        return [record for ordinal, record in enumerate(self.records) if ordinal not in told]
+        return [record for ordinal, record in enumerate(self.records) if ordinal not in self.unpublished]
 
     def touch(self, account: AccountState) -> None:
         """Mark an account as changed here; its version so far is what the database must have."""

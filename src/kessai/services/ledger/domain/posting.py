@@ -1,4 +1,4 @@
-"""Entries on one account: debit, credit, hold, capture, release, restore. Checks come before; nothing here refuses.
+"""Entries on one account: debit, credit, hold, capture, release. Checks come before; nothing here refuses.
 
 Each entry raises the account's version by one, makes one log row and one posting of the effect's record, and moves
 lots: a credit makes a lot, a debit consumes lots in the account's order, a hold only promises them.
@@ -60,18 +60,14 @@ def credit(
     """Add value as a new lot."""
     posting = enter(page, account, exchange_hex, leg, amount, 0, [])
     if account.type.has_lots:
-        _new_lot(page, account, posting, amount, expires, rate)
+        new_lot(page, account, posting, amount, expires, rate)
     return posting
 
 
-def _new_lot(
-    page: Page,
-    account: AccountState,
-    posting: Posting,
-    amount: int,
-    expires: int | None,
-    rate: str | None,
+def new_lot(
+    page: Page, account: AccountState, posting: Posting, amount: int, expires: int | None, rate: str | None
 ) -> None:
+    """Make a lot of what an entry has just added."""
     until = NEVER if expires is None else expires
     sequence = account.version
     lot = Lot(sequence, amount, amount, 0, until, rate)
@@ -89,16 +85,16 @@ def debit(
     if not account.type.has_lots:
         return enter(page, account, exchange_hex, leg, -amount, 0, [])
     page.touch(account)
-    takings, emptied = _take(page, account, amount, holding=False)
+    takings, emptied = draw(page, account, amount, holding=False)
     posting = enter(page, account, exchange_hex, leg, -amount, 0, takings)
     if rate is not None and account.type.rate_tracked:
-        posting[11] = _gain(account, takings, rate)
+        posting[11] = realised_gain(account, takings, rate)
     if emptied:
         account.drop_empty()
     return posting
 
 
-def _take(page: Page, account: AccountState, amount: int, *, holding: bool) -> tuple[list[Taking], bool]:
+def draw(page: Page, account: AccountState, amount: int, *, holding: bool) -> tuple[list[Taking], bool]:
     """Consume or hold free parts of unexpired lots in order; tells also whether one is exhausted by it."""
     takings: list[Taking] = []
     emptied = False
@@ -137,7 +133,7 @@ def hold(
     page.touch(account)
     takings: list[Taking] = []
     if account.type.has_lots:
-        takings, _ = _take(page, account, amount, holding=True)
+        takings, _ = draw(page, account, amount, holding=True)
     posting = enter(page, account, exchange_hex, leg, 0, amount, takings)
     return posting, [[sequence, held] for sequence, _, held in takings] or [[0, amount]]
 
@@ -180,7 +176,8 @@ def capture_hold(
     takings = [taking for taking in takings if taking[1] or taking[2]]
     posting = enter(page, account, exchange_hex, number, -amount, -amount - let_go, takings)
     if rate is not None and account.type.rate_tracked:
-        posting[11] = _gain(account, takings, rate)
+        posting[11] = gain = realised_gain(account, takings, rate)
+        leg.gain += gain
     account.drop_empty()
     return posting
 
@@ -199,60 +196,11 @@ def _unhold(page: Page, account: AccountState, sequence: int, consumed: int, rel
         page.lots[lot] = account
 
 
-def restore(
-    page: Page, account: AccountState, exchange_hex: str, number: int, leg: LegProgress, amount: int
-) -> Posting:
-    """Give consumed value back to its own lots, the last consumed first; expired ones follow the type's grace rule."""
-    if not account.type.has_lots:
-        return enter(page, account, exchange_hex, number, amount, 0, [])
-    page.touch(account)
-    takings: list[Taking] = []
-    left, afresh, rate = amount, 0, None
-    while left:
-        sequence, taken = leg.taken[-1][0], leg.taken[-1][1]
-        assert isinstance(sequence, int)
-        assert isinstance(taken, int)
-        back = min(taken, left)
-        left -= back
-        if back == taken:
-            leg.taken.pop()
-        else:
-            leg.taken[-1] = [sequence, taken - back]
-        lot = account.lot(sequence)
-        if lot.expires <= page.now and account.type.grace_days:
-            afresh, rate = afresh + back, lot.rate
-        else:
-            if takings and takings[-1][0] == sequence:  # captured in several parts out of one lot
-                takings[-1][1] += back
-            else:
-                takings.append([sequence, back, 0])
-            _refill(page, account, lot, back)
-    posting = enter(page, account, exchange_hex, number, amount, 0, takings)
-    if afresh:
-        grace = page.now + account.type.grace_days * 86_400_000_000
-        _new_lot(page, account, posting, afresh, grace, rate)
-    return posting
-
-
-def _refill(page: Page, account: AccountState, lot: Lot, amount: int) -> None:
-    was_empty = lot.remaining == 0
-    lot.remaining += amount
-    if lot.landed != page.serial:
-        lot.landed = page.serial
-        page.lots[lot] = account
-    if was_empty and lot not in account.lots:
-        if account.keep(lot):
-            account.side.pop(lot.sequence, None)
-        else:
-            account.side[lot.sequence] = lot
-
-
-def _gain(account: AccountState, takings: list[Taking], rate: str) -> int:
+def realised_gain(account: AccountState, takings: list[Taking], rate: str) -> int:
     """Realised gain in minor units of the price asset: quantity × (rate now − rate at acquisition), half-up."""
     price, now = account.type.price_asset, Decimal(rate)
     gain = Decimal(0)
     for sequence, amount, _ in takings:
-        acquired = account.lot(sequence).rate if account.knows(sequence) else None
-        if amount and acquired is not None:
+        if amount and (acquired := account.lot(sequence).rate) is not None:
             gain += Decimal(-amount).scaleb(-ASSET_EXPONENTS[account.type.asset]) * (now - Decimal(acquired))
     return int(gain.scaleb(ASSET_EXPONENTS[price]).quantize(Decimal(1), rounding=ROUND_HALF_UP))

@@ -25,8 +25,11 @@ class LegProgress(msgspec.Struct, array_like=True):
     reversed: int
     holds: list[list[int]]
     """`[lot sequence, amount]` still held, in order of consumption; sequence 0 is an overdraft's hold without a lot."""
-    taken: list[list[int | str | None]]
-    """`[lot sequence, amount]` consumed by captures and not given back yet."""
+    taken: list[list[int]]
+    """`[lot sequence, amount]`: of a source, consumed by captures and not given back yet; of a target, credited to
+    lots by captures and not taken back from them yet."""
+    gain: int = 0
+    """Realised gain told of what a rate-tracked source has sold and not got back yet."""
 
 
 class Done(msgspec.Struct, array_like=True):
@@ -53,6 +56,8 @@ class Progress(msgspec.Struct, eq=False):
     legs: list[LegProgress]
     actions: list[Done]
     digest: bytes
+    refused: bool = False
+    """Nothing was done under this id, and nothing ever will be: all that stands there is a refusal."""
 
     @property
     def hex(self) -> str:

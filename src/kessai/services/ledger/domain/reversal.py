@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kessai.foundation.errors import Conflict, Refused
+from kessai.foundation.errors import Conflict, Invalid, Refused
 from kessai.foundation.money import BALANCE_MINOR_MAX
 from kessai.services.ledger.api import Exchange, ExchangeRecorded, ExchangeState, account_id_of
 from kessai.services.ledger.domain.answers import answer_of_record, legs_of_postings
@@ -10,13 +10,15 @@ from kessai.services.ledger.domain.commands import NeedLots, Reverse, Sweep
 from kessai.services.ledger.domain.create import Memory, encode, spendable
 from kessai.services.ledger.domain.lifecycle import carry_on, chosen_amounts, find, hold_to_rate
 from kessai.services.ledger.domain.page import Page, Posting
-from kessai.services.ledger.domain.posting import credit, debit, enter, restore
+from kessai.services.ledger.domain.posting import credit, enter
 from kessai.services.ledger.domain.progress import Progress
+from kessai.services.ledger.domain.refusals import require_not_refused
+from kessai.services.ledger.domain.returns import restore, take_back
 from kessai.services.ledger.domain.state import AccountState, flush_instant
 
 
 def reverse(memory: Memory, page: Page, command: Reverse) -> Exchange:
-    """Give captured value back; consumed lots return with their own expiry."""
+    """Give captured value back: credited lots are taken back, consumed ones return with their own expiry."""
     request = command.request
     if (earlier := _earlier(page, command)) is not None:
         return earlier
@@ -30,14 +32,19 @@ def reverse(memory: Memory, page: Page, command: Reverse) -> Exchange:
     if not any(amounts):
         raise above
     accounts = [memory.accounts[leg.account_id] for leg in original.legs]
-    hold_to_rate(original, accounts, [leg.reversed + each for leg, each in zip(original.legs, amounts, strict=True)])
+    back = [leg.reversed + each for leg, each in zip(original.legs, amounts, strict=True)]
+    if any(each != leg.captured for leg, each in zip(original.legs, back, strict=True)):
+        hold_to_rate(original, accounts, back)  # the whole was at its rate when it was captured
     _check(page, original, accounts, amounts)
     carry_on(page, original)
-    postings = _give_back(page, original, accounts, amounts, command.exchange_id[4:])
-    return _record(page, command, original, postings)
+    postings, undone = _give_back(page, original, accounts, amounts, command.exchange_id[4:])
+    return _record(page, command, original, postings, undone)
 
 
 def _earlier(page: Page, command: Reverse) -> Exchange | None:
+    if not command.exchange_id.startswith("exc_"):
+        raise Invalid("malformed_id", "reversal_id must look like exc_ and 32 hexadecimal digits.", field="reversal_id")
+    require_not_refused(page, command)
     if command.stored is not None:
         if command.stored.digest != command.digest:
             raise Conflict("exchange_id_reused", "This exchange id was used with different content.")
@@ -72,23 +79,24 @@ def _check(page: Page, original: Progress, accounts: list[AccountState], amounts
 
 def _give_back(
     page: Page, original: Progress, accounts: list[AccountState], amounts: list[int], exchange_hex: str
-) -> list[Posting]:
-    """Debit what was credited, then give back what was debited; the reversing exchange counts its own legs."""
+) -> tuple[list[Posting], list[int]]:
+    """Debit what was credited, then give back what was debited; the reversing exchange counts its own legs.
+
+    Gives the postings, and which leg of the original each of them undoes.
+    """
     postings: list[Posting] = []
-    for debiting in (True, False):
-        for leg, account, amount in zip(original.legs, accounts, amounts, strict=True):
-            if not amount or (leg.amount > 0) is not debiting:
-                continue
-            number = len(postings)
-            if debiting:
-                postings.append(debit(page, account, exchange_hex, number, amount))
-            else:
-                postings.append(restore(page, account, exchange_hex, number, leg, amount))
-            leg.reversed += amount
-    return postings
+    undone: list[int] = []
+    for enter_back, debiting in ((take_back, True), (restore, False)):
+        for leg_number, (leg, account, amount) in enumerate(zip(original.legs, accounts, amounts, strict=True)):
+            if amount and (leg.amount > 0) is debiting:
+                number, rate = len(postings), original.rate
+                postings.append(enter_back(page, account, exchange_hex, number, leg, amount, rate=rate))
+                undone.append(leg_number)
+                leg.reversed += amount
+    return postings, undone
 
 
-def _record(page: Page, command: Reverse, original: Progress, postings: list[Posting]) -> Exchange:
+def _record(page: Page, command: Reverse, original: Progress, postings: list[Posting], undone: list[int]) -> Exchange:
     request = command.request
     record = encode(
         ExchangeRecorded(
@@ -100,6 +108,8 @@ def _record(page: Page, command: Reverse, original: Progress, postings: list[Pos
             postings=postings,
             reference=request.reference,
             reverses=original.exchange_id,
+            undoes=undone,
+            rate=original.rate,
             metadata=request.metadata,
             processing_id=command.processing_id,
         )
@@ -108,7 +118,7 @@ def _record(page: Page, command: Reverse, original: Progress, postings: list[Pos
     if request.reference is not None:
         page.references[request.reference] = command.exchange_id[4:]
     answer = _answer(page, command.exchange_id, request.kind, postings, reverses=original.exchange_id,
-                     reference=request.reference, metadata=request.metadata,
+                     rate=original.rate, reference=request.reference, metadata=request.metadata,
                      processing_id=command.processing_id)  # fmt: skip
     page.born_exchanges[command.exchange_id] = (command.digest, answer)
     return answer
@@ -126,6 +136,7 @@ def _answer(
     postings: list[Posting],
     *,
     reverses: str | None,
+    rate: str | None,
     reference: str | None,
     metadata: dict[str, str],
     processing_id: str | None,
@@ -139,7 +150,7 @@ def _answer(
         reference=reference,
         expires_at=None,
         reverses=reverses,
-        rate=None,
+        rate=rate,
         metadata=metadata,
         processing_id=processing_id,
     )
@@ -186,5 +197,5 @@ def sweep(memory: Memory, page: Page, command: Sweep) -> Exchange:
     )
     _write(page, command.exchange_id, record, b"", command.caller, None)
     page.expiries.append(record)
-    return _answer(page, command.exchange_id, "expiry", postings, reverses=None, reference=None, metadata={},
+    return _answer(page, command.exchange_id, "expiry", postings, reverses=None, rate=None, reference=None, metadata={},
                    processing_id=None)  # fmt: skip

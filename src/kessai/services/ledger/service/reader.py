@@ -6,13 +6,15 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
 
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Connection, Database, load_queries, role_of
-from kessai.foundation.errors import Invalid, NotFound, Unavailable
+from kessai.foundation.errors import Invalid, NotFound, Refused, Unavailable
+from kessai.foundation.money import BALANCE_MINOR_MAX
 from kessai.services.ledger import api
 from kessai.services.ledger.domain.answers import answer_of_progress, answer_of_record, decode_record
 from kessai.services.ledger.domain.state import (
@@ -63,7 +65,7 @@ class Reader:
         hot = [account for account in accounts if account.type.log_only]
         if hot:
             balances = {
-                row["account_id"].hex: row["balance"]
+                row["account_id"].hex: int(row["balance"])
                 for row in await self._fetch("hot_balances", [account.hex for account in hot], NEWEST)
             }
             for account in hot:
@@ -79,7 +81,7 @@ class Reader:
 
     async def account(self, account_id: str) -> api.Account:
         """The account as it stands."""
-        return (await self.state(account_id)).message(micros(self._clock.now()))
+        return _message(await self.state(account_id), micros(self._clock.now()))
 
     async def accounts_of(self, owner: str) -> api.Accounts:
         """An owner's accounts, in order of type."""
@@ -87,7 +89,7 @@ class Reader:
         if not rows:
             return api.Accounts(accounts=[])
         now = micros(self._clock.now())
-        accounts = [account.message(now) for account in await self._load([row["account_id"].hex for row in rows])]
+        accounts = [_message(account, now) for account in await self._load([row["account_id"].hex for row in rows])]
         return api.Accounts(accounts=sorted(accounts, key=lambda account: account.account_type))
 
     async def over_cap(self, limit: int) -> api.Accounts:
@@ -96,7 +98,7 @@ class Reader:
         rows = await self._fetch("accounts_over_cap", list(caps), list(caps.values()), limit)
         now = micros(self._clock.now())
         accounts = await self._load([row["account_id"].hex for row in rows]) if rows else []
-        return api.Accounts(accounts=[account.message(now) for account in accounts])
+        return api.Accounts(accounts=[_message(account, now) for account in accounts])
 
     # -- exchanges --------------------------------------------------------------------------------------------------
 
@@ -105,7 +107,7 @@ class Reader:
 
         async def load(connection: Connection) -> api.Exchange | None:
             found = await loading.load_exchanges(connection, [exchange_id[4:]])
-            if not found:
+            if not found or found[0][0].refused:
                 return None
             progress, stored = found[0]
             if progress.version == 0:
@@ -175,7 +177,7 @@ class Reader:
             return api.Snapshot(
                 account_id=account.account_id,
                 as_of=now,
-                balance_minor=account.balance,
+                balance_minor=_told(account.balance),
                 held_minor=account.held,
                 lots=lots,
             )
@@ -186,8 +188,9 @@ class Reader:
     async def _as_of(self, account: AccountState, as_of: datetime, through: int) -> api.Snapshot:
         if account.type.log_only:
             rows = await self._fetch("hot_balance_as_of", account.hex, through)
+            balance = _told(rows[0]["balance"])
             return api.Snapshot(
-                account_id=account.account_id, as_of=as_of, balance_minor=rows[0][0], held_minor=0, lots=[]
+                account_id=account.account_id, as_of=as_of, balance_minor=balance, held_minor=0, lots=[]
             )
         rows = await self._fetch("log_as_of", account.hex, through)
         if not rows:
@@ -238,8 +241,8 @@ class Reader:
                     account_type=row["account_type"],
                     asset=row["asset"],
                     accounts=row["accounts"],
-                    balance_minor=hot.get(row["account_type"], row["balance"]),
-                    held_minor=row["held"],
+                    balance_minor=_told(hot.get(row["account_type"], row["balance"])),
+                    held_minor=_told(row["held"]),
                 )
                 for row in rows
             ]
@@ -258,6 +261,18 @@ class Reader:
             for row in rows:
                 yield _hot_log(row)
             hot_after = (rows[-1]["account_id"], rows[-1]["flush_id"], rows[-1]["ordinal"])
+
+
+def _told(total: int | Decimal) -> int:
+    """An exact total as the door's 64 bits tell it; raises Refused `balance_overflow` for one that they cannot hold."""
+    if abs(total) > BALANCE_MINOR_MAX:
+        raise Refused("balance_overflow", "The sum is exact in the books, but too large to be told in 64 bits.")
+    return int(total)
+
+
+def _message(account: AccountState, now: int) -> api.Account:
+    _told(account.balance)
+    return account.message(now)
 
 
 def _log(row: asyncpg.Record) -> api.AccountLog:

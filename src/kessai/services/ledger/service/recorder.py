@@ -270,7 +270,7 @@ class Recorder:
             for leg in progress.legs:
                 account = self.book.accounts[leg.account_id]
                 named = leg.taken if isinstance(command, Reverse) else leg.holds
-                if account.type.has_lots and leg.amount < 0:
+                if account.type.has_lots:
                     wanted += [
                         (account, int(lot[0] or 0)) for lot in named if lot[0] and not account.knows(int(lot[0]))
                     ]

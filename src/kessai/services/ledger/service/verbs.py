@@ -10,7 +10,7 @@ import msgspec
 from kessai.foundation.call import Call, current_call
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
-from kessai.foundation.errors import Conflict, KeyReused, PaymentError
+from kessai.foundation.errors import KeyReused, PaymentError
 from kessai.foundation.ids import derived_hex, new_hex
 from kessai.services.ledger import api
 from kessai.services.ledger.domain.commands import (
@@ -37,7 +37,14 @@ REUSED = ("exchange_id_reused", "action_id_reused")
 
 def content_digest(request: msgspec.Struct) -> bytes:
     """Digest of a request's content: the same key with another digest is a reuse."""
-    return hashlib.sha256(encode(request)).digest()[:16]
+    return _digest(request)
+
+
+def _digest(request: msgspec.Struct, salt: bytes = b"") -> bytes:
+    """Whether a refusal is to be remembered is no part of what is asked for."""
+    if getattr(request, "remember_refusal", False):
+        request = msgspec.structs.replace(request, remember_refusal=False)
+    return hashlib.sha256(salt + encode(request)).digest()[:16]
 
 
 class LedgerService:
@@ -117,7 +124,10 @@ class LedgerService:
         """Capture a held exchange, whole or in part."""
         call = current_call()
         action_id = request.action_id or f"act_{call.request_key or new_hex()}"
-        command = Capture(request, action_id, content_digest(request), call.caller, call.processing_id)
+        command = Capture(
+            request, action_id, content_digest(request), call.caller, call.processing_id,
+            remember=request.remember_refusal,
+        )  # fmt: skip
         return await self._record(command, call, keyed=request.action_id is None)
 
     async def void_exchange(self, request: api.VoidExchange, /) -> api.Exchange:
@@ -125,22 +135,28 @@ class LedgerService:
         call = current_call()
         action_id = request.action_id or f"act_{call.request_key or new_hex()}"
         digest = content_digest(request)
-        command = Release(request.exchange_id, action_id, digest, call.caller, call.processing_id)
+        command = Release(
+            request.exchange_id, action_id, digest, call.caller, call.processing_id, remember=request.remember_refusal
+        )
         return await self._record(command, call, keyed=request.action_id is None)
 
     async def reverse_exchange(self, request: api.ReverseExchange, /) -> api.Exchange:
         """Undo captured value, whole or in part."""
         call = current_call()
         reversal_id = request.reversal_id or f"exc_{call.request_key or new_hex()}"
-        command = Reverse(request, reversal_id, content_digest(request), call.caller, call.processing_id)
+        command = Reverse(
+            request, reversal_id, content_digest(request), call.caller, call.processing_id,
+            remember=request.remember_refusal,
+        )  # fmt: skip
         return await self._record(command, call, keyed=request.reversal_id is None)
 
     async def _record(self, command: Create | Capture | Release | Reverse, call: Call, *, keyed: bool) -> api.Exchange:
         try:
             answer = await self._recorder.submit(command)
-        except Conflict as error:
-            if keyed and error.code in REUSED:
+        except PaymentError as error:
+            if error.code in REUSED and keyed:
                 raise KeyReused from error
+            call.replayed = call.replayed or (command.stored is not None and error.code not in REUSED)
             raise
         stored: Stored | None = command.stored
         if stored is not None:
@@ -209,12 +225,13 @@ class LedgerService:
 def _create(
     request: api.CreateExchange, exchange_id: str, call: Call, chain: Chain | None = None, salt: bytes = b""
 ) -> Create:
-    digest = hashlib.sha256(salt + encode(request)).digest()[:16]
+    digest = _digest(request, salt)
     accounts = [
         leg.account_id or (api.account_id_of(leg.owner, leg.account_type) if leg.owner and leg.account_type else "")
         for leg in (*request.sources, *request.targets)
     ]
-    return Create(request, exchange_id, digest, accounts, call.caller, call.processing_id, chain)
+    remember = request.remember_refusal
+    return Create(request, exchange_id, digest, accounts, call.caller, call.processing_id, chain, remember=remember)
 
 
 def _batch(request: api.CreateExchanges, call: Call) -> list[Create]:

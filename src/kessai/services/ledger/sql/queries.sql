@@ -176,13 +176,14 @@ JOIN unnest($1::text[], $2::bigint[]) AS u (account_type, cap)
 ORDER BY a.account_id LIMIT $3;
 
 -- name: hot_balances
+-- Sums are numeric: they are exact, and it is for the reader to say when one is more than can be told.
 SELECT a.account_id, coalesce(s.balance, 0) + coalesce(
     (SELECT sum(h.amount) FROM ledger.hot_log AS h WHERE h.account_id = a.account_id
-        AND h.flush_id > coalesce(s.through_id, -1) AND h.flush_id <= $2), 0)::bigint AS balance
+        AND h.flush_id > coalesce(s.through_id, -1) AND h.flush_id <= $2), 0) AS balance
 FROM unnest($1::uuid[]) AS a (account_id) LEFT JOIN ledger.hot_subtotal AS s ON s.account_id = a.account_id;
 
 -- name: hot_balance_as_of
-SELECT coalesce(sum(amount), 0)::bigint FROM ledger.hot_log WHERE account_id = $1 AND flush_id <= $2;
+SELECT coalesce(sum(amount), 0) AS balance FROM ledger.hot_log WHERE account_id = $1 AND flush_id <= $2;
 
 -- name: insert_subtotals
 INSERT INTO ledger.hot_subtotal (account_id, through_id, balance)
@@ -192,7 +193,7 @@ ON CONFLICT (account_id) DO NOTHING;
 -- name: roll_up
 UPDATE ledger.hot_subtotal AS s SET balance = s.balance + u.amount, through_id = $1
 FROM (
-    SELECT t.account_id, t.through_id, sum(h.amount)::bigint AS amount FROM ledger.hot_subtotal AS t
+    SELECT t.account_id, t.through_id, sum(h.amount) AS amount FROM ledger.hot_subtotal AS t
     JOIN ledger.hot_log AS h ON h.account_id = t.account_id AND h.flush_id > t.through_id AND h.flush_id <= $1
     GROUP BY t.account_id, t.through_id
 ) AS u
@@ -232,11 +233,11 @@ HAVING l.amount + coalesce(sum(g.amount), 0) > 0
 ORDER BY l.expires_at NULLS LAST, l.sequence;
 
 -- name: type_totals
-SELECT account_type, asset, count(*) AS accounts, sum(balance)::bigint AS balance, sum(held)::bigint AS held
+SELECT account_type, asset, count(*) AS accounts, sum(balance) AS balance, sum(held) AS held
 FROM ledger.account GROUP BY account_type, asset ORDER BY account_type;
 
 -- name: hot_type_totals
-SELECT a.account_type, sum(h.amount)::bigint AS balance
+SELECT a.account_type, sum(h.amount) AS balance
 FROM ledger.account AS a JOIN ledger.hot_log AS h ON h.account_id = a.account_id
 WHERE a.account_type = ANY($1::text[]) GROUP BY a.account_type;
 

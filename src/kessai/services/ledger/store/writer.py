@@ -39,7 +39,7 @@ from kessai.services.ledger.store import PACKAGE, SERVICE
 from kessai.services.ledger.store.rows import ROW_TYPES, Rows
 
 LEASE = timedelta(seconds=10)
-HEARTBEAT_S = 2.0
+HEARTBEAT_S = 3.0
 RESOLVE_S_MAX = 30.0
 """How long a flush with an open outcome is inquired before its callers are told that it is unknown."""
 GENESIS = bytes(32)

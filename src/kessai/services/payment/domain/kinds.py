@@ -14,18 +14,58 @@ from kessai.foundation.config import TomlDocument, load_toml
 from kessai.foundation.errors import Invalid
 from kessai.foundation.money import AMOUNT_MINOR_MAX, ASSET_EXPONENTS
 
-Participant = Literal["customer", "merchant", "internal"]
+Participant = Literal["customer", "merchant", "internal", "any"]
 KindAction = Literal["create", "capture", "cancel", "refund", "expire"]
+Gateway = Literal["card", "bank", "cash"]
 Positive = Annotated[int, msgspec.Meta(gt=0, le=AMOUNT_MINOR_MAX)]
+Amount = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MINOR_MAX)]
 Days = Annotated[int, msgspec.Meta(gt=0, le=366)]
+Minutes = Annotated[int, msgspec.Meta(gt=0, le=60 * 24 * 60)]
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
+Owner = Annotated[str, msgspec.Meta(pattern=r"^(payer|payee|internal:[a-z0-9_:-]+)$")]
+"""A participant of the payment, or an internal owner by name."""
+PAYER = "payer"
 
 
-class InternalSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where money comes in from: its owner name in the ledger."""
+class Along(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A second movement of the same amount that always goes along, such as a receivable with a draw on credit."""
+
+    from_owner: Owner
+    from_account_type: Code
+    to_owner: Owner
+    to_account_type: Code
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A source beside the payer's own accounts: a credit line, a card, a bank account, cash, an internal account."""
 
     name_ja: str
-    owner: str
+    owner: Owner
+    """Whose account gives the value in the ledger; of an outside source the internal account that stands for it."""
+    account_type: Code | None = None
+    """None: the kind's first payer account type."""
+    gateway: Gateway | None = None
+    """Who brings it from outside."""
+    amount_minor_min: Amount = 0
+    """Less than this is not taken from it."""
+    wait_minutes: Minutes = 15
+    """How long it may take the customer to act, where that is asked for."""
+    along: Along | None = None
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one customer may move by payments of a kind, in Japan's calendar; what came to nothing does not count."""
+
+    day_minor_max: Positive | None = None
+    month_minor_max: Positive | None = None
+
+
+class Fee(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fee on top of the amount, and where it goes. It stays when the payment is returned."""
+
+    amount_minor: Positive
+    owner: Owner
+    account_type: Code
 
 
 class PaymentKind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +75,7 @@ class PaymentKind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     id_prefix: Annotated[str, msgspec.Meta(pattern="^[a-z]{3}$")]
     asset: str
     payer: Participant
-    payer_account_types: Annotated[tuple[Code, ...], msgspec.Meta(min_length=1, max_length=8)]
+    payer_account_types: Annotated[tuple[Code, ...], msgspec.Meta(min_length=1, max_length=16)]
     payee: Participant
     payee_account_type: Code
     actions: tuple[KindAction, ...]
@@ -44,9 +84,29 @@ class PaymentKind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     hold_days_max: Days = 60
     captures_max: Positive = 1
     refunds_max: Positive = 1
-    sources: Mapping[Code, InternalSource] = {}
+    sources: Mapping[Code, Source] = {}
+    payee_account_types: tuple[Code, ...] = ()
+    """Others that a request may name."""
+    payee_owner: Owner | None = None
+    """Where the payee is internal."""
+    point_types: tuple[Code, ...] = ()
+    """Which of the payer's account types are points: a request may ask for them last, or not at all."""
+    along: Along | None = None
+    """Goes along with the whole amount."""
+    fee: Fee | None = None
+    limits: Limits = Limits()
+    pays_out: bool = False
+    """The payee is a bank account, paid by 振込."""
+    beneficiary_account_type: Code | None = None
+    """Of an escrow: the payee keeps the money, and a capture pays it on to the beneficiary's account of this type."""
+    needs_approval: bool = False
     name: str = ""
     """Derived: the key it is written under."""
+
+    @property
+    def parks(self) -> bool:
+        """Whether the payee keeps the money for somebody else."""
+        return self.beneficiary_account_type is not None
 
 
 class PaymentKinds:
@@ -72,14 +132,31 @@ IMPOSSIBLE: tuple[tuple[str, Callable[[PaymentKind], bool], str], ...] = (
     ("actions", lambda k: "create" not in k.actions, "a payment must be created"),
     (
         "actions",
-        lambda k: "capture" not in k.actions and not {"cancel", "expire"}.isdisjoint(k.actions),
-        "only what is captured later can be canceled or expire",
+        lambda k: "capture" not in k.actions and "expire" in k.actions and not _waits(k),
+        "only what is captured later, or waits, can expire",
     ),
-    ("sources", lambda k: bool(k.sources) != (k.payer == "internal"), "internal payers, and only they, name sources"),
+    (
+        "actions",
+        lambda k: "capture" not in k.actions and "cancel" in k.actions and not _waits(k),
+        "only what is captured later, or waits, can be canceled",
+    ),
+    ("sources", lambda k: k.payer == "internal" and not k.sources, "an internal payer names its sources"),
+    ("sources", lambda k: not set(k.sources).isdisjoint(k.payer_account_types), "a source is named like an account"),
+    ("payer", lambda k: k.payer == "any" and not k.needs_approval, "somebody in particular must pay"),
+    ("payee_owner", lambda k: (k.payee == "internal") != (k.payee_owner is not None), "internal payees have an owner"),
+    ("point_types", lambda k: not set(k.point_types) <= set(k.payer_account_types), "not among the payer's accounts"),
+    ("pays_out", lambda k: k.pays_out and k.payee != "internal", "the payee must be the account that stands for banks"),
+    ("pays_out", lambda k: k.pays_out and any(s.gateway for s in k.sources.values()), "pays out what comes in"),
+    ("fee", lambda k: k.fee is not None and {"capture", "refund"} & set(k.actions) != set(), "a fee has no parts"),
+    ("beneficiary_account_type", lambda k: k.parks and "capture" not in k.actions, "what parks must be captured"),
     ("hold_days", lambda k: k.hold_days > k.hold_days_max, "is above hold_days_max"),
     ("name", lambda k: bool(k.name), "is derived"),
 )
 """What cannot be: (attribute, test, why)."""
+
+
+def _waits(kind: PaymentKind) -> bool:
+    return any(source.gateway for source in kind.sources.values())
 
 
 def read_kinds(document: TomlDocument) -> PaymentKinds:

@@ -1,0 +1,70 @@
+"""The parties outside as an onlooker sees them: their own statements, and the control by which they misbehave."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import Any
+
+from kessai.simulators import bank, cardgateway
+
+TIMEOUT_S = 30.0
+PAGE_FIRST = 0
+
+
+class Party:
+    """A simulated party at its address."""
+
+    key = ""
+    """What its clients show it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def misbehave(self, preset: str, verb: str, **more: Any) -> None:
+        """From now on meet requests of a verb with a fault."""
+        self._ask("POST", "/control/faults", {"preset": preset, "verb": verb, **more})
+
+    def behave(self) -> None:
+        """Forget every fault."""
+        self._ask("DELETE", "/control/faults")
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310  (a simulator's address, from our own caller)
+            f"{self._url}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            return json.loads(answer.read())
+
+
+class CardCompany(Party):
+    """The card gateway."""
+
+    key = cardgateway.KEY
+
+    def taken(self) -> int:
+        """Yen that it took from cards and did not give back, by its own statement."""
+        total, first = 0, PAGE_FIRST
+        while True:
+            page = self._ask("GET", f"/v1/statement?from={first}")
+            total += sum(each["captured"] - each["refunded"] for each in page["authorizations"])
+            if page["next"] is None:
+                return total
+            first = page["next"]
+
+
+class BankCounter(Party):
+    """The bank."""
+
+    key = bank.KEY
+
+    def received(self) -> int:
+        """Yen that came to the platform's account less what left it, by the bank's own statement."""
+        total, after = 0, PAGE_FIRST
+        while lines := self._ask("GET", f"/v1/statement?after={after}")["lines"]:
+            total += sum(each["amount"] for each in lines)
+            after = lines[-1]["position"]
+        return total

@@ -1,0 +1,332 @@
+"""`kessai workflow …`: what an operator sees of workflows and does to them, and the rehearsal of recorded histories."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from kessai.foundation.errors import Conflict, OperatorError, Refused
+
+if TYPE_CHECKING:
+    from kessai.foundation.db import Database
+    from kessai.sdk.workflow import Operator
+    from kessai.sdk.workflow.listing import Listed, Shown
+
+R = TypeVar("R")
+
+workflow = typer.Typer(help="Workflows: look, mend, replay.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(help="The workflow's id.")]
+By = Annotated[str, typer.Option("--by", help="Who you are; kept with what you do.")]
+Why = Annotated[str, typer.Option("--why", help="Why you do it; kept too.")]
+Service = Annotated[str, typer.Option(help="Whose workflows.")]
+Data = Annotated[str | None, typer.Option(help="Folder of the embedded PostgreSQL.", show_default=".kessai")]
+DatabaseUrl = Annotated[str | None, typer.Option(help="A PostgreSQL of yours instead of the embedded one.")]
+STATES = ("open", "parked", "queued", "done", "all")
+
+
+@workflow.command("list")
+def list_(
+    *,
+    state: Annotated[str, typer.Option(help=f"One of {', '.join(STATES)}.")] = "open",
+    name: Annotated[str | None, typer.Option(help="Only of this name.")] = None,
+    after: Annotated[str, typer.Option(help="Beyond this id: the last of the page before.")] = "",
+    limit: Annotated[int, typer.Option(help="How many at most.")] = 100,
+    service: Service = "payment",
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """List workflows by their state."""
+    from kessai.sdk.workflow.listing import list_workflows
+
+    if state not in STATES:
+        raise OperatorError(f"--state is one of {', '.join(STATES)}.")
+
+    async def work(database: Database, _: Operator) -> list[Listed]:
+        return await list_workflows(database, service, state, name=name, after=after, limit=limit)
+
+    _print_list(_run(work, service, data, database_url))
+
+
+@workflow.command()
+def show(
+    workflow_id: Id,
+    *,
+    history: Annotated[Path | None, typer.Option(help="Write its whole history, with payloads, to this file.")] = None,
+    service: Service = "payment",
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Show one: steps, messages, what it stands at, and who did what to it."""
+    from kessai.sdk.workflow.history import load_history
+    from kessai.sdk.workflow.listing import show_workflow
+
+    async def work(database: Database, _: Operator) -> Shown:
+        if history is not None:
+            history.write_bytes((await load_history(database, service, workflow_id)).to_json())
+        return await show_workflow(database, service, workflow_id)
+
+    _print_one(_run(work, service, data, database_url))
+
+
+@workflow.command()
+def cancel(
+    workflow_id: Id,
+    *,
+    by: By,
+    why: Why,
+    service: Service = "payment",
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Let it stop where it next can, and undo what it did."""
+    _act(lambda operator: operator.cancel(workflow_id, who=by, why=why), service, data, database_url)
+
+
+@workflow.command()
+def terminate(
+    workflow_id: Id,
+    *,
+    by: By,
+    why: Why,
+    service: Service = "payment",
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """End it where it stands; nothing is undone."""
+    _act(lambda operator: operator.terminate(workflow_id, who=by, why=why), service, data, database_url)
+
+
+@workflow.command()
+def pause(
+    workflow_id: Id,
+    *,
+    by: By,
+    why: Why,
+    service: Service = "payment",
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Let it begin no further step."""
+    _act(lambda operator: operator.pause(workflow_id, who=by, why=why), service, data, database_url)
+
+
+@workflow.command()
+def resume(
+    workflow_id: Id,
+    *,
+    by: By,
+    why: Why,
+    service: Service = "payment",
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Let a paused one go on."""
+    _act(lambda operator: operator.resume(workflow_id, who=by, why=why), service, data, database_url)
+
+
+@workflow.command()
+def retry(
+    workflow_id: Id,
+    *,
+    by: By,
+    why: Why,
+    service: Service = "payment",
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Take a parked one up again, once its cause was mended."""
+    _act(lambda operator: operator.retry(workflow_id, who=by, why=why), service, data, database_url)
+
+
+@workflow.command()
+def skip(
+    workflow_id: Id,
+    *,
+    by: By,
+    why: Why,
+    service: Service = "payment",
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Take the step that a parked one stands at for done: it was done, or undone, by hand."""
+    _act(lambda operator: operator.skip(workflow_id, who=by, why=why), service, data, database_url)
+
+
+@workflow.command()
+def resolve(
+    workflow_id: Id,
+    *,
+    by: By,
+    why: Why,
+    result: Annotated[str | None, typer.Option(help="Its result, as JSON.")] = None,
+    refused: Annotated[str | None, typer.Option(help="Instead: the code with which it was refused.")] = None,
+    service: Service = "payment",
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Give the step that a parked one stands at its outcome, as it is known from elsewhere."""
+    import msgspec
+
+    if (result is None) == (refused is None):
+        raise OperatorError("Give either --result or --refused.")
+    try:
+        value = None if result is None else msgspec.json.decode(result)
+    except msgspec.DecodeError as error:
+        raise OperatorError(f"--result is no JSON: {error}.") from error
+    error = None if refused is None else Refused(refused, f"Refused, as {by} found: {why}")
+    _act(
+        lambda operator: operator.resolve(workflow_id, who=by, why=why, result=value, error=error),
+        service,
+        data,
+        database_url,
+    )
+
+
+@workflow.command()
+def fork(
+    workflow_id: Id,
+    *,
+    new_id: Annotated[str, typer.Option(help="The id of the new one.")],
+    keep_to: Annotated[str, typer.Option(help="The last of its steps that the new one has behind it; 0: none.")],
+    by: By,
+    why: Why,
+    service: Service = "payment",
+    data: Data = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Start another one of the same request, with the first steps of this one behind it."""
+    _act(
+        lambda operator: operator.fork(workflow_id, new_id=new_id, keep_to=keep_to, who=by, why=why),
+        service,
+        data,
+        database_url,
+    )
+
+
+@workflow.command()
+def replay(
+    folder: Annotated[Path, typer.Argument(help="Recorded histories: JSON files.")],
+    *,
+    module: Annotated[list[str] | None, typer.Option(help="Where the workflows are defined, besides kessai's.")] = None,
+) -> None:
+    """Replay recorded histories with the code of today; exit 1 when it no longer follows one of them."""
+    import kessai.apps.wiring  # noqa: F401  # pyright: ignore[reportUnusedImport]  (defines the platform's workflows)
+
+    for each in module or []:
+        _import(each)
+    if not asyncio.run(_replayed(folder)):
+        raise typer.Exit(1)
+
+
+def _import(name: str) -> None:
+    """A module of the installation, or of the folder where the command is given."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        raise OperatorError(f"--module {name} cannot be imported: {error}.") from error
+
+
+async def _replayed(folder: Path) -> bool:
+    from kessai.sdk.workflow.history import read_histories, rehearse
+
+    histories = read_histories(folder)
+    if not histories:
+        raise OperatorError(f"There are no histories in {folder}.")
+    agreed = True
+    for name, history in histories.items():
+        rehearsal = await rehearse(history)
+        agreed &= rehearsal.agrees
+        print(f"{'agrees' if rehearsal.agrees else 'DIFFERS'}  {name}: {rehearsal.reason}")
+    return agreed
+
+
+# -- where it is done -------------------------------------------------------------------------------------------
+
+
+def _act(verb: Callable[[Operator], Awaitable[None]], service: str, data: str | None, database_url: str | None) -> None:
+    async def work(_: Database, operator: Operator) -> None:
+        await verb(operator)
+
+    _run(work, service, data, database_url)
+    print("Done; whoever carries the workflow is told.")
+
+
+def _run(
+    work: Callable[[Database, Operator], Awaitable[R]], service: str, data: str | None, database_url: str | None
+) -> R:
+    from kessai.foundation.config import load_settings
+    from kessai.foundation.telemetry import configure_logging
+
+    settings = load_settings({"data": data, "database_url": database_url}, file=None)
+    configure_logging(level="warning", form=settings.log_format)
+
+    async def run() -> R:
+        from kessai.apps.place import shared_place
+        from kessai.apps.wiring import prepare
+        from kessai.foundation.clock import SystemClock
+        from kessai.foundation.db import Database
+        from kessai.sdk.workflow import Operator
+
+        _require_workflows(service)
+        async with shared_place(settings) as place:
+            await prepare(place.dsn, settings)
+            database = Database(place.dsn)
+            try:
+                return await work(database, Operator(database, service, SystemClock()))
+            except Conflict as error:
+                raise OperatorError(error.message) from error
+            finally:
+                await database.close()
+
+    return asyncio.run(run())
+
+
+def _require_workflows(service: str) -> None:
+    from kessai.apps.wiring import SCHEMAS
+
+    known = [spec.service for spec in SCHEMAS if "kessai.sdk.workflow" in spec.components]
+    if service not in known:
+        raise OperatorError(f"--service is one of {', '.join(known)}.")
+
+
+def _print_list(found: list[Listed]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("id", "workflow", "state", "since", "detail")
+    for each in found:
+        name = f"{each.name} v{each.version}"
+        table.add_row(each.workflow_id, name, each.state, f"{each.since:%Y-%m-%d %H:%M:%S}", escape(each.detail))
+    Console().print(table if found else "There are none.")
+
+
+def _print_one(shown: Shown) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console, listed = Console(), shown.listed
+    head = f"{listed.workflow_id}  {listed.name} v{listed.version}  {listed.state}  {listed.detail}"
+    console.print(head, highlight=False, markup=False)
+    table = Table("step", "what", "name", "argument", "failed", "at")
+    for step in shown.steps:
+        at = f"{step.recorded_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(step.label, step.kind, step.name, step.argument_hash, "yes" if step.failed else "", at)
+    console.print(table)
+    for title, lines in (
+        ("stands at", [shown.stuck] if shown.stuck else []),
+        ("attributes", [f"{name} = {value}" for name, value in shown.attributes.items()]),
+        ("messages", shown.messages),
+        ("audit", shown.audit),
+    ):
+        for line in lines:
+            console.print(f"{title}: {line}", highlight=False, markup=False)

@@ -1,0 +1,392 @@
+"""One executor: it carries runs under a lease, adopts those whose executor is gone, and hands them their messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from time import perf_counter
+from typing import Any, TypedDict, TypeVar, Unpack
+
+import asyncpg
+import msgspec
+import structlog
+from opentelemetry.trace import Tracer
+
+from kessai.foundation.call import Call
+from kessai.foundation.clock import Clock
+from kessai.foundation.db import Database, role_of
+from kessai.foundation.errors import PaymentError, Unavailable
+from kessai.foundation.ids import new_hex
+from kessai.foundation.lease import RENEWALS_PER_LEASE, Lease, LeaseLost
+from kessai.sdk.workflow.definition import Definition, definition_of
+from kessai.sdk.workflow.host import COMPENSATION_ATTEMPTS_MAX, Host
+from kessai.sdk.workflow.journal import Crashed, Fenced, FlushHook, Journal
+from kessai.sdk.workflow.messages import Message, by_workflow
+from kessai.sdk.workflow.model import Alert, Write
+from kessai.sdk.workflow.run import History, Workflow
+from kessai.sdk.workflow.sealing import Codec
+from kessai.sdk.workflow.steps import Row
+from kessai.sdk.workflow.store import Adopted, Store
+
+D = TypeVar("D")
+
+log = structlog.get_logger(__name__)
+
+LEASE_S = 10.0
+POLL_S = 1.0
+GRACE_S = 10.0
+INBOX_POLL_S = 0.5
+"""How often the inbox is looked at while a run waits for a message; without one, as often as the lease is renewed."""
+TURNS_PER_SCAN = 2
+"""Renewals of the lease for each look for orphans."""
+MOMENT_KEPT_S = 600.0
+
+
+class ExecutorLease(Lease):
+    """A lease that is renewed by one statement: the database's time is reckoned on from when it was last asked."""
+
+    async def acquire(self) -> bool:
+        """Take it, as Lease does."""
+        await self._ask_moment()
+        return await super().acquire()
+
+    async def renew(self) -> bool:
+        """Prolong it; False when it was lost."""
+        if asyncio.get_running_loop().time() - self._asked_at > MOMENT_KEPT_S:
+            await self._ask_moment()
+        until = self.moment() + timedelta(seconds=self.lease_s)
+        query = self._queries["lease_renew"]
+        rows = await self._database.fetch(self._role, query, self.name, self.holder, self.epoch, until)
+        return bool(rows)
+
+    def moment(self) -> datetime:
+        """The database's time, within what clocks drift in ten minutes."""
+        return self._moment + timedelta(seconds=asyncio.get_running_loop().time() - self._asked_at)
+
+    async def _ask_moment(self) -> None:
+        self._asked_at = asyncio.get_running_loop().time()
+        rows = await self._database.fetch(self._role, self._queries["lease_moment"])
+        self._moment: datetime = rows[0]["moment"]
+
+
+class Options(TypedDict, total=False):
+    """Settings of an engine; each has a default."""
+
+    hook: FlushHook | None
+    """Crashes it at a boundary of the journal, for tests."""
+    codec: Codec | None
+    """Encrypts payloads."""
+    tracer: Tracer | None
+    """Makes spans."""
+    alert: Callable[[Alert], None] | None
+    """Told of every workflow that parks."""
+    compensation_attempts_max: int
+    """Attempts of one compensation before it is given to an operator."""
+
+
+class Executor(Host[D]):
+    """The life of an executor; Engine gives it its verbs."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        service: str,
+        deps: D,
+        clock: Clock,
+        lease_s: float = LEASE_S,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(
+            service=service,
+            deps=deps,
+            clock=clock,
+            codec=options.get("codec"),
+            tracer=options.get("tracer"),
+            alert=options.get("alert"),
+            compensation_attempts_max=options.get("compensation_attempts_max", COMPENSATION_ATTEMPTS_MAX),
+        )
+        self.poll_s = min(POLL_S, lease_s / RENEWALS_PER_LEASE)
+        """How often the journal is asked about a workflow that another executor carries."""
+        self._database = database
+        self._role = role_of(service)
+        self._lease_s = lease_s
+        self._hook = options.get("hook")
+        self._store = Store(database, service)
+        self._runs: dict[str, Workflow[D]] = {}
+        self._tasks: dict[Workflow[D], asyncio.Task[None]] = {}
+        self._keeper: asyncio.Task[None] | None = None
+        self._scan = asyncio.Event()
+        self.journal = self.writer = self._new_journal()
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Take a lease, adopt open workflows whose executor's lease has lapsed, and keep doing both."""
+        await self._take_lease()
+        await self._adopt()
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def close(self, *, grace_s: float = GRACE_S) -> None:
+        """Let runs end for `grace_s`, stop the rest where they are (others resume them), release the lease.
+
+        Runs that merely wait, for time or for a message, are not waited for.
+        """
+        self.closing = True
+        await self._let_end(grace_s)
+        await self._stop_runs()
+        await self.timers.close()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        try:
+            async with asyncio.timeout(grace_s):
+                await self.journal.close()
+                await self.journal.lease.release(drop=True)
+        except (TimeoutError, Unavailable):
+            self.journal.stop(Fenced())
+            log.warning("workflow_lease_not_released", service=self.service)  # it lapses by itself
+
+    async def _let_end(self, grace_s: float) -> None:
+        busy = [task for run, task in self._tasks.items() if not run.is_idle]
+        if busy and not self.journal.stopped:
+            await asyncio.wait(busy, timeout=grace_s)
+
+    async def crash(self) -> None:
+        """Stop as a killed process would: nothing more is written, the lease is not released. For tests."""
+        self.journal.stop(Crashed())
+        await self._stop_runs()
+        await self.timers.close()
+        await asyncio.gather(*(task for task in (self._keeper,) if task), return_exceptions=True)
+        await self.journal.close()
+
+    @property
+    def open_runs(self) -> int:
+        """Workflows being carried by this executor now."""
+        return len(self._runs)
+
+    def run_of(self, workflow_id: str) -> Workflow[D] | None:
+        """The run of an id, if this executor carries it."""
+        return self._runs.get(workflow_id)
+
+    def is_idle(self) -> bool:
+        """Whether every open run merely waits."""
+        return all(run.is_idle for run in self._runs.values())
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    def _spawn(self, run: Workflow[D]) -> None:
+        self._runs[run.workflow_id] = run
+        task = asyncio.create_task(self._carry(run))
+        self._tasks[run] = task
+        task.add_done_callback(lambda _: self._over(run))
+
+    async def _carry(self, run: Workflow[D]) -> None:
+        try:
+            await run.run()
+        finally:
+            self._over(run)
+
+    def _over(self, run: Workflow[D]) -> None:
+        """A run's task has ended; also one that was cancelled before its first step, whose own code never ran."""
+        if self._tasks.pop(run, None) is None:
+            return
+        if self._runs.get(run.workflow_id) is run:
+            del self._runs[run.workflow_id]
+        run.answer_nobody()
+        if run.farewell is not None:
+            self._left_queue(run)
+
+    def _left_queue(self, run: Workflow[D]) -> None:
+        """A run that came out of a queue is over: the next may come."""
+
+    async def _stop_runs(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- lease ----------------------------------------------------------------------------------------------------
+
+    def _new_journal(self) -> Journal:
+        executor_id = new_hex()
+        lease = ExecutorLease(
+            self._database, self.service, f"workflow/{executor_id}", lease_s=self._lease_s, holder=executor_id
+        )
+        journal = Journal(self._database, self.service, self.clock, lease, self._hook)
+        journal.on_stopped = self._let_go
+        self._lease = lease
+        return journal
+
+    async def _take_lease(self) -> None:
+        taken = await self.journal.lease.acquire()
+        assert taken, "the lease of a fresh executor id is free"
+
+    def _let_go(self, reason: PaymentError) -> None:
+        """The journal may not write any more: its runs belong to others."""
+        if isinstance(reason, Crashed):
+            self.closing = True
+            if self._keeper is not None:
+                self._keeper.cancel()
+        for task in self._tasks.values():
+            task.cancel()
+        self._scan.set()
+
+    async def _keep(self) -> None:
+        """Renew, look for orphans and messages, and begin anew when this executor was replaced."""
+        step_s, loop = self._lease_s / RENEWALS_PER_LEASE, asyncio.get_running_loop()
+        renew_at, turn = loop.time() + step_s, 0
+        while True:
+            asked = await self._pause(max(0.0, renew_at - loop.time()))
+            due = asked or loop.time() >= renew_at
+            if due:  # whatever comes of it: a database that is away is asked again after the same pause
+                renew_at, turn = loop.time() + step_s, turn + 1
+            try:
+                if due:
+                    await self._tend(scan=asked or turn % TURNS_PER_SCAN == 0)
+                if self._runs:
+                    await self._take_messages()
+            except (Unavailable, LeaseLost) as error:
+                log.warning("workflow_lease_waits", service=self.service, error=repr(error))
+            except Exception:
+                log.exception("workflow_recovery_failed", service=self.service)
+
+    async def _pause(self, longest_s: float) -> bool:
+        """True when a look for orphans was asked for meanwhile."""
+        if any(run.listening for run in self._runs.values()):
+            longest_s = min(longest_s, INBOX_POLL_S)
+        self._scan.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                return await self._scan.wait()
+        return False
+
+    async def _tend(self, *, scan: bool) -> None:
+        if self.journal.stopped:
+            await self._begin_anew()
+        elif not await self.journal.lease.renew():
+            self.journal.stop(Fenced())
+            await self._begin_anew()
+        await self.journal.forget_old_tokens()
+        if scan:
+            await self._adopt()
+
+    async def _begin_anew(self) -> None:
+        log.warning("workflow_executor_replaced", service=self.service)
+        self.counts.replaced += 1
+        await self._stop_runs()
+        with suppress(Unavailable):
+            await self.journal.close()
+        self.journal = self.writer = self._new_journal()
+        await self._take_lease()
+
+    # -- recovery -------------------------------------------------------------------------------------------------
+
+    async def _adopt(self) -> None:
+        began = perf_counter()
+        moment, name = self._lease.moment(), self.journal.lease.name
+        (row,) = await self._database.fetch(self._role, self.statements["anything_orphaned"], moment, name)
+        if not row["found"]:
+            return
+        adopted = await self._store.adopt(self.journal.lease)
+        if not adopted:
+            return
+        ids = [each.row["workflow_id"] for each in adopted]
+        belongings = await self._belongings(ids)
+        messages = await self._messages(ids)
+        for each in adopted:
+            self.counts.adopted += 1
+            workflow_id = each.row["workflow_id"]
+            run = self._resumed(each, belongings.get(workflow_id, []))
+            for message in messages.pop(workflow_id, []):
+                run.deliver(message)
+            self._spawn(run)
+        self._deliver(messages)
+        self.counts.recovery_s = perf_counter() - began
+        log.info("workflows_adopted", service=self.service, count=len(ids), seconds=self.counts.recovery_s)
+
+    async def _belongings(self, workflow_ids: list[str]) -> dict[str, list[asyncpg.Record]]:
+        """Heartbeats, forks and places in queues of what was adopted."""
+        found: dict[str, list[asyncpg.Record]] = {}
+        queued: list[str] = []
+        for row in await self._database.fetch(self._role, self.statements["belongings"], workflow_ids):
+            found.setdefault(row["workflow_id"], []).append(row)
+            if row["kind"] == "queue":
+                queued.append(row["workflow_id"])
+        if queued:
+            await self._database.fetch(self._role, self.statements["queue_adopt"], self.journal.lease.holder, queued)
+        return found
+
+    def _resumed(self, adopted: Adopted, belongings: list[asyncpg.Record]) -> Workflow[D]:
+        row = adopted.row
+        definition = definition_of(row["name"], row["version"]) or _missing(row["name"], row["version"])
+        try:
+            request = self.payloads.decode(row["request"], definition.request_type)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the run is parked with it)
+            definition, request = _unreadable(row["name"], row["version"], error), None
+        history = History(adopted.steps, adopted.writes, row["compensating"])
+        run: Workflow[D] = Workflow(
+            self, definition, request, start=start_row(row), call=call_of(row["call"]), history=history
+        )
+        for each in belongings:
+            match each["kind"]:
+                case "heartbeat":
+                    history.progress[each["seq"]] = each["data"]
+                case "fork":
+                    history.origins.update(msgspec.json.decode(each["data"], type=dict[int, str]))
+                case _:
+                    run.farewell = Write(self.statements["queue_leave"], (each["name"], row["workflow_id"]))
+        run.started.put(True)
+        return run
+
+    # -- messages -------------------------------------------------------------------------------------------------
+
+    async def _messages(self, adopted: list[str]) -> dict[str, list[Message]]:
+        """What no run of this executor has been handed yet; for those just adopted, all that is not consumed."""
+        query = self.statements["messages_take"]
+        return by_workflow(await self._database.fetch(self._role, query, self.journal.lease.holder, adopted))
+
+    async def _take_messages(self) -> None:
+        self._deliver(await self._messages([]))
+
+    def _deliver(self, messages: dict[str, list[Message]]) -> None:
+        for workflow_id, each in messages.items():
+            run = self._runs.get(workflow_id)
+            if run is None:
+                continue  # it has just ended
+            for message in each:
+                run.deliver(message)
+            if run.terminated is not None:
+                self._tasks[run].cancel()
+
+
+def start_row(row: asyncpg.Record) -> Row:
+    """What an open workflow was started with."""
+    names = ("workflow_id", "name", "version", "digest", "request", "call", "writes", "started_at", "deadline_at")
+    return tuple(row[name] for name in names)
+
+
+def call_of(data: bytes) -> Call:
+    """The call that started a workflow, as far as it is kept."""
+    processing_id, request_id = msgspec.json.decode(data)
+    return Call(processing_id=processing_id, request_id=request_id)
+
+
+def _missing(name: str, version: int) -> Definition[Any, Any, Any]:
+    """Stands in for a function that this program does not have: its runs are parked and lose nothing."""
+
+    async def missing(_wf: Workflow[Any], _request: Any) -> Any:
+        raise LookupError(f"this program has no workflow {name} of version {version}")
+
+    return Definition(name, version, None, missing)
+
+
+def _unreadable(name: str, version: int, error: Exception) -> Definition[Any, Any, Any]:
+    """Stands in for a function whose request cannot be read."""
+
+    async def unreadable(_wf: Workflow[Any], _request: Any) -> Any:
+        raise LookupError(f"the request of {name} cannot be read: {error}")
+
+    return Definition(name, version, None, unreadable)

@@ -1,0 +1,36 @@
+"""Pure decisions about instructions to the bank, and the bank's alphabet. Nothing here waits or knows a database."""
+
+from kessai.services.bank.domain.instructions import (
+    TRANSITIONS,
+    Change,
+    Report,
+    Result,
+    advanced,
+    event_of,
+    failure_of,
+    latest,
+    moved,
+    new_instruction,
+    same_order,
+)
+from kessai.services.bank.domain.kana import writable
+from kessai.services.bank.domain.reconciliation import Difference, Entry, Side, compare
+
+__all__ = [
+    "TRANSITIONS",
+    "Change",
+    "Difference",
+    "Entry",
+    "Report",
+    "Result",
+    "Side",
+    "advanced",
+    "compare",
+    "event_of",
+    "failure_of",
+    "latest",
+    "moved",
+    "new_instruction",
+    "same_order",
+    "writable",
+]

@@ -1,0 +1,157 @@
+"""The saga of an instruction: told to the bank under its own id until the bank has it or has refused it.
+
+A reply that is lost makes it UNKNOWN, and the bank is asked whether it has it before it is told again. What comes of it
+later (DONE, FAILED, RETURNED) is heard from the bank's feed of results; whoever hears first writes it down, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kessai.foundation.clock import Clock
+from kessai.foundation.contract import Message
+from kessai.foundation.db import Connection, Database
+from kessai.foundation.errors import Unavailable, Unknown
+from kessai.foundation.events import wake
+from kessai.foundation.vault import Vault
+from kessai.sdk.workflow import Activity, Retry, Workflow, define
+from kessai.services.bank import store
+from kessai.services.bank.api import Instruction, InstructionState
+from kessai.services.bank.domain import Report, advanced
+from kessai.services.bank.gateways import BankConnection, Holding
+from kessai.services.bank.store import SealedAccount, context_of
+
+ANSWER_S = 5.0
+"""How long the bank is asked before the instruction is told UNKNOWN."""
+PAUSE_S = 0.2
+PAUSE_S_MAX = 10.0
+"""Longest pause between two attempts while the bank is away."""
+SETTLE_ATTEMPTS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Whom the bank service works with."""
+
+    database: Database
+    clock: Clock
+    bank: BankConnection
+    vault: Vault
+    untold: set[str] = field(default_factory=set[str])
+    """Instructions that were started here and of which no attempt was made yet: the bank need not be asked first."""
+
+
+class Order(Message, frozen=True):
+    """Which instruction to carry out; everything else is in its row, and nothing personal is in the journal."""
+
+    instruction_id: str
+
+
+class Noted(Message, frozen=True):
+    """The state that was written down, or was there already."""
+
+    state: InstructionState
+
+
+class Overtaken(Exception):
+    """Another report was written first."""
+
+
+@define("bank.instruct", version=1)
+async def instruct(wf: Workflow[Deps], order: Order) -> Noted:
+    """Have the bank take an instruction, however long it is away."""
+    retry = Retry(delay_s=PAUSE_S, delay_s_max=PAUSE_S_MAX)
+    try:
+        return await wf.activity(tell_bank, order, deadline_s=ANSWER_S, retry=retry)
+    except Unknown:
+        await wf.activity(lose_track, order)
+    except Unavailable:
+        pass  # it was surely not sent: it is still to be
+    return await wf.activity(tell_bank, order, retry=retry)
+
+
+# -- activities: each may be repeated ---------------------------------------------------------------------------
+
+
+async def tell_bank(activity: Activity[Deps], order: Order) -> Noted:
+    """Send the instruction unless the bank has it already, and write down what it says."""
+    deps, instruction_id = activity.deps, order.instruction_id
+    kind = store.kind_of(instruction_id)
+    instruction = await load(deps.database, instruction_id)
+    if instruction.state not in (InstructionState.ACCEPTED, InstructionState.UNKNOWN):
+        return Noted(state=instruction.state)  # the feed was faster
+    report = None
+    if instruction_id in deps.untold:
+        deps.untold.discard(instruction_id)
+    else:
+        report = await deps.bank.inquire(kind, instruction_id)
+    if report is None:
+        (sealed,) = await store.load_accounts(deps.database, [instruction.account_id])
+        holding = opened(deps.vault, sealed)
+        report = await deps.bank.instruct(
+            kind, instruction_id, holding, instruction.account_id, instruction.amount_minor
+        )
+    return Noted(state=(await settle(deps, {instruction_id: report}))[0].state)
+
+
+async def lose_track(activity: Activity[Deps], order: Order) -> Noted:
+    """Say that the bank's reply is missing, unless something is known by now."""
+    unknown = Report(state=InstructionState.UNKNOWN)
+    return Noted(state=(await settle(activity.deps, {order.instruction_id: unknown}))[0].state)
+
+
+# -- writing down -----------------------------------------------------------------------------------------------
+
+
+async def settle(deps: Deps, reports: dict[str, Report], *, feed: tuple[int, int] | None = None) -> list[Instruction]:
+    """Write down what was heard of instructions, with steps and events; gives them as they are afterwards.
+
+    What is behind what is known changes nothing. With `feed` (was, is) the feed's position goes on in the same
+    transaction; raises Overtaken when another process moved it.
+    """
+
+    async def write(connection: Connection) -> list[Instruction]:
+        found = {each.instruction_id: each for each in await store.load_instructions(connection, list(reports))}
+        now = deps.clock.now()
+        changes = [
+            change
+            for instruction_id, instruction in found.items()
+            if (change := advanced(instruction, reports[instruction_id], now)) is not None
+        ]
+        if feed is not None and not await store.move_feed(connection, *feed):
+            raise Overtaken
+        if changes and not await store.write_changes(connection, changes):
+            raise Overtaken
+        found |= {change.instruction.instruction_id: change.instruction for change in changes}
+        return list(found.values())
+
+    for _ in range(1 if feed is not None else SETTLE_ATTEMPTS_MAX):
+        try:
+            after = await deps.database.transaction(store.ROLE, write)
+        except Overtaken:
+            if feed is not None:
+                raise
+            continue
+        wake(deps.database, store.SCHEMA.service)
+        return after
+    raise Unavailable("contention", "Too many concurrent changes to the same instruction; try again.")
+
+
+async def load(database: Database, instruction_id: str) -> Instruction:
+    """An instruction that is known to exist."""
+    (found,) = await database.transaction(
+        store.ROLE, lambda connection: store.load_instructions(connection, [instruction_id])
+    )
+    return found
+
+
+def opened(vault: Vault, sealed: SealedAccount) -> Holding:
+    """An account as the bank must be told of it."""
+    account = sealed.account
+    return Holding(
+        bank_code=account.bank_code,
+        branch_code=account.branch_code,
+        deposit_type=account.deposit_type,
+        number=vault.open(sealed.number, context=context_of(account.account_id, "number")),
+        holder=vault.open(sealed.holder, context=context_of(account.account_id, "holder")),
+    )

@@ -1,0 +1,253 @@
+"""Top-ups, transfers, withdrawals, repayments, exchanges, incentives; merchants' movements; and any declared kind."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from kessai.foundation.errors import Invalid, Refused
+from kessai.services.identity.api import content_digest
+from kessai.services.payment.api import (
+    Adjust,
+    ChargeMerchantFee,
+    ClearSales,
+    CreatePayment,
+    Direction,
+    ExchangeFunds,
+    FundingSource,
+    GrantIncentive,
+    PaymentRecord,
+    PayOut,
+    Repay,
+    TopUp,
+    Transfer,
+    Withdraw,
+)
+from kessai.services.payment.domain import Asked, PaymentKind
+from kessai.services.payment.service.desk import Desk
+from kessai.services.payment.service.opening import New
+from kessai.services.payment.workflows import ApprovalUse
+
+OWN_VERBS = frozenset({"charge", "escrow", "top_up", "transfer", "repayment", "exchange_in", "exchange_out"})
+"""Kinds that the verb for any kind does not make, beside those that need more than it takes."""
+
+Told: TypeAlias = (
+    TopUp
+    | Transfer
+    | Withdraw
+    | Repay
+    | ExchangeFunds
+    | GrantIncentive
+    | ChargeMerchantFee
+    | ClearSales
+    | PayOut
+    | Adjust
+    | CreatePayment
+)
+"""Whatever tells an amount, and a reference and the like."""
+
+
+class Movements(Desk):
+    """Value into, out of and between accounts."""
+
+    async def top_up(self, request: TopUp, /) -> PaymentRecord:
+        """Bring money into a customer's funds."""
+
+        def ask() -> New:
+            kind = self._kinds.require("top_up")
+            source = FundingSource(source=request.source, instrument_id=request.instrument_id)
+            return self._from_inside(request, kind, source, request.customer_id)
+
+        return await self._create(request, ask)
+
+    async def transfer(self, request: Transfer, /) -> PaymentRecord:
+        """Send funds from one customer to another."""
+
+        def ask() -> New:
+            if request.customer_id == request.recipient_id:
+                raise Invalid("same_participant", "A transfer needs two customers.")
+            kind = self._kinds.require("transfer")
+            return new_of(request, kind, payer_id=request.customer_id, payee_id=request.recipient_id)
+
+        return await self._create(request, ask)
+
+    async def withdraw(self, request: Withdraw, /) -> PaymentRecord:
+        """Send funds to a customer's bank account."""
+        return await self._pay_out(request, "withdrawal", request.customer_id)
+
+    async def pay_out(self, request: PayOut, /) -> PaymentRecord:
+        """Send settled sales to a merchant's bank account."""
+        return await self._pay_out(request, "payout", request.merchant_id)
+
+    async def _pay_out(self, request: Withdraw | PayOut, name: str, payer_id: str) -> PaymentRecord:
+        def ask() -> New:
+            kind = self._kinds.require(name)
+            return new_of(
+                request,
+                kind,
+                payer_id=payer_id,
+                payee_id=str(kind.payee_owner),
+                bank_account_id=request.bank_account_id,
+            )
+
+        return await self._create(request, ask)
+
+    async def repay(self, request: Repay, /) -> PaymentRecord:
+        """Pay a receivable back."""
+
+        def ask() -> New:
+            kind = self._kinds.require("repayment")
+            sources: list[FundingSource] = []
+            if request.source is not None:
+                sources = [FundingSource(source=request.source, instrument_id=request.instrument_id)]
+            return new_of(
+                request,
+                kind,
+                payer_id=request.customer_id,
+                payee_id=str(kind.payee_owner),
+                asked=Asked(sources),
+            )
+
+        return await self._create(request, ask)
+
+    async def exchange(self, request: ExchangeFunds, /) -> PaymentRecord:
+        """Move value into or out of a customer's trading account, at once or provisionally."""
+
+        def ask() -> New:
+            return new_of(
+                request,
+                self._kinds.require(f"exchange_{request.direction.value}"),
+                payer_id=request.customer_id,
+                payee_id=request.customer_id,
+                asked=Asked(request.sources),
+                at_once=request.capture,
+                expires_at=request.expires_at,
+            )
+
+        return await self._create(request, ask)
+
+    async def grant_incentive(self, request: GrantIncentive, /) -> PaymentRecord:
+        """Give a customer points."""
+
+        def ask() -> New:
+            kind = self._kinds.require("incentive")
+            source = FundingSource(source=request.cost_bearer)
+            return self._from_inside(
+                request, kind, source, request.customer_id, lot_expires_at=request.points_expire_at
+            )
+
+        return await self._create(request, ask)
+
+    async def charge_merchant_fee(self, request: ChargeMerchantFee, /) -> PaymentRecord:
+        """Take a fee from a merchant's unsettled sales."""
+
+        def ask() -> New:
+            kind = self._kinds.require("merchant_fee")
+            return new_of(request, kind, payer_id=request.merchant_id, payee_id=str(kind.payee_owner))
+
+        return await self._create(request, ask)
+
+    async def clear_sales(self, request: ClearSales, /) -> PaymentRecord:
+        """Make unsettled sales settled."""
+
+        def ask() -> New:
+            kind = self._kinds.require("clearing")
+            return new_of(request, kind, payer_id=request.merchant_id, payee_id=request.merchant_id)
+
+        return await self._create(request, ask)
+
+    async def adjust(self, request: Adjust, /) -> PaymentRecord:
+        """Correct an account, with the approval of a second person."""
+
+        def ask() -> New:
+            kind = self._kinds.require(f"adjustment_{request.direction.value}")
+            approval = ApprovalUse(
+                approval_id=request.approval_id,
+                subject=request.owner,
+                action="payment.adjustment",
+                content_sha256=content_digest(request),
+            )
+            if request.direction is Direction.IN:
+                _check_adjustable(request.account_type, (kind.payee_account_type, *kind.payee_account_types))
+                source = FundingSource(source=next(iter(kind.sources)))
+                return self._from_inside(
+                    request,
+                    kind,
+                    source,
+                    request.owner,
+                    payee_account_type=request.account_type,
+                    approval=approval,
+                )
+            _check_adjustable(request.account_type, kind.payer_account_types)
+            asked = Asked([FundingSource(source=request.account_type)])
+            return new_of(
+                request,
+                kind,
+                payer_id=request.owner,
+                payee_id=str(kind.payee_owner),
+                asked=asked,
+                approval=approval,
+            )
+
+        return await self._create(request, ask)
+
+    async def create_payment(self, request: CreatePayment, /) -> PaymentRecord:
+        """Make a payment of a kind that is known by its declaration alone."""
+
+        def ask() -> New:
+            kind = self._kinds.require(request.kind)
+            if kind.name in OWN_VERBS or kind.parks or kind.pays_out or kind.needs_approval:
+                raise Invalid("kind_has_own_verb", f"A {kind.name} is made by a verb of its own.", kind=kind.name)
+            payee_id = request.payee_id if kind.payee_owner is None else kind.payee_owner
+            more: dict[str, Any] = {"at_once": _at_once(request, kind), "expires_at": request.expires_at}
+            if kind.payer == "internal":
+                source = request.sources[0] if len(request.sources) == 1 else None
+                return self._from_inside(request, kind, source, _named(payee_id, "payee_id"), **more)
+            payer_id = _named(request.payer_id, "payer_id")
+            if payer_id == payee_id and kind.payee_account_type in kind.payer_account_types:
+                raise Invalid("same_participant", f"A {kind.name} needs two participants.")
+            asked = Asked(request.sources)
+            return new_of(request, kind, payer_id=payer_id, payee_id=_named(payee_id, "payee_id"), asked=asked, **more)
+
+        return await self._create(request, ask)
+
+    def _from_inside(
+        self, request: Any, kind: PaymentKind, source: FundingSource | None, payee_id: str, **more: Any
+    ) -> New:
+        """A payment out of one of a kind's internal sources; raises `unknown_source`."""
+        named = None if source is None else kind.sources.get(source.source)
+        if source is None or named is None:
+            name = "none" if source is None else source.source
+            raise Invalid("unknown_source", f"{name} is not a source of a {kind.name}.", source=name)
+        return new_of(request, kind, payer_id=named.owner, payee_id=payee_id, asked=Asked([source]), **more)
+
+
+def new_of(request: Told, kind: PaymentKind, *, payer_id: str, payee_id: str, **more: Any) -> New:
+    """A new payment of a request's amount, with what it tells."""
+    return New(
+        kind=kind,
+        payer_id=payer_id,
+        payee_id=payee_id,
+        amount_minor=request.amount_minor,
+        asset=request.asset,
+        reference=request.reference,
+        description=request.description,
+        metadata=request.metadata,
+        **more,
+    )
+
+
+def _at_once(request: CreatePayment, kind: PaymentKind) -> bool:
+    if not request.capture and "capture" not in kind.actions:
+        raise Refused("action_not_allowed", f"A {kind.name} has no capture.", kind=kind.name)
+    return request.capture
+
+
+def _named(participant: str | None, field: str) -> str:
+    if participant is None:
+        raise Invalid("participant_missing", f"Name the {field}.", field=field)
+    return participant
+
+
+def _check_adjustable(account_type: str, among: tuple[str, ...]) -> None:
+    if account_type not in among:
+        raise Refused("account_not_adjustable", f"{account_type} is not adjusted by hand.", account_type=account_type)

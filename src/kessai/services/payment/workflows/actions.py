@@ -1,0 +1,102 @@
+"""The sagas of what is done to a payment: capture, release, refund. Each claims the payment first."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from kessai.foundation.errors import PaymentError, Refused
+from kessai.sdk.workflow import define
+from kessai.services.payment import domain
+from kessai.services.payment.api import Action, PaymentRecord, Refund, RefundState
+from kessai.services.payment.workflows import elsewhere, value
+from kessai.services.payment.workflows.notes import Notes, Run
+from kessai.services.payment.workflows.orders import Settled, Task
+
+
+@define("payment.capture", version=1)
+async def capture(wf: Run, task: Task) -> PaymentRecord:
+    """Make (part of) an authorization final; of an escrow, pay the seller."""
+    notes = Notes(wf, task.payment, task.caller, task.processing_id)
+    if task.parks:
+        return await _pay_on(notes, task)
+    if task.outside_part():
+        taken = await notes.ask_outside(elsewhere.take_card_part, task, elsewhere.give_card_part_back)
+        if isinstance(taken, PaymentError):
+            raise await notes.decline(taken, task.payment.state)
+    settled = await notes.ask(value.capture_value, task)
+    if isinstance(settled, PaymentError):
+        raise await notes.decline(settled, task.payment.state)
+    if task.on_card and task.final and not task.outside_part():
+        # Nothing is taken from the card any more; a hold that the gateway does not let go of lapses there by itself.
+        await notes.ask_outside(elsewhere.let_card_go, task)
+    return notes.write(domain.captured(notes.payment, task.amount_minor, wf.now(), final=task.final))
+
+
+async def _pay_on(notes: Notes, task: Task) -> PaymentRecord:
+    """Pay the seller of an escrow; with the last part, what is left goes back to the buyer."""
+    paid = await notes.ask(value.pay_on, task)
+    if isinstance(paid, PaymentError):
+        raise await notes.decline(paid, task.payment.state)
+    final = task.final
+    if task.rest:
+        returned = await _give_back(notes, task.turned())
+        final = not isinstance(returned, PaymentError)  # what cannot go back now stays parked, and may be canceled
+    change = domain.captured(notes.payment, task.amount_minor, notes.wf.now(), final=final)
+    return notes.write(domain.paid_on(change, task.fee_minor, value.paid_on_id_of(task)))
+
+
+@define("payment.release", version=1)
+async def release(wf: Run, task: Task) -> PaymentRecord:
+    """Let go of what a payment holds: canceled, or lapsed; of an escrow, give it back."""
+    notes = Notes(wf, task.payment, task.caller, task.processing_id)
+    settled = await _let_go(notes, task)
+    if isinstance(settled, PaymentError):
+        raise await notes.decline(settled, task.payment.state)
+    action = Action.EXPIRE if settled.expired else task.action
+    after = notes.write(domain.released(notes.payment, action, wf.now()))
+    if action is not task.action:
+        raise Refused("authorization_expired", "The authorization has lapsed.", payment_id=after.payment_id)
+    return after
+
+
+async def _let_go(notes: Notes, task: Task) -> Settled | PaymentError:
+    if task.parts:
+        return await _give_back(notes, task)
+    if task.on_card:
+        # A hold that the gateway does not let go of lapses there by itself; nothing of it is ever taken.
+        await notes.ask_outside(elsewhere.let_card_go, task)
+    return await notes.ask(value.release_value, task)
+
+
+@define("payment.refund", version=1)
+async def refund(wf: Run, task: Task) -> Refund:
+    """Give captured value back to its sources."""
+    assert task.refund is not None
+    notes = Notes(wf, task.payment, task.caller, task.processing_id, task.refund)
+    if task.parks:
+        taken = await notes.ask(value.take_back, task, value.pay_on_again)
+        if isinstance(taken, PaymentError):
+            raise await notes.decline(taken, task.payment.state)
+    returned = await _give_back(notes, task)
+    if isinstance(returned, PaymentError):
+        raise await notes.decline(returned, task.payment.state)
+    amount = task.amount_minor if returned.code is None else task.outside_part()
+    notes.write(domain.refunded(notes.payment, amount, wf.now()))
+    return notes.write_refund(RefundState.SUCCEEDED, returned.code, amount)
+
+
+async def _give_back(notes: Notes, task: Task) -> Settled | PaymentError:
+    """Give back to the card first (the last used), then inside. Once the card has its part, that part is booked.
+
+    `code` in the answer: why only the card's part went back.
+    """
+    on_card = bool(task.outside_part())
+    if on_card:
+        given = await notes.ask_outside(elsewhere.refund_card, task)
+        if isinstance(given, PaymentError):
+            return given
+    returned = await notes.ask(value.return_value, task)
+    if not isinstance(returned, PaymentError) or not on_card or task.refund is None:
+        return returned
+    booked = await notes.ask(value.return_card_part, task)
+    return booked if isinstance(booked, PaymentError) else replace(booked, code=returned.code)

@@ -1,0 +1,73 @@
+"""A platform that nobody asks anything asks little of its database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from kessai.apps import jobs
+from kessai.apps.wiring import Platform, prepare
+from kessai.foundation import db
+from kessai.foundation.config import Settings
+from kessai.foundation.db import Connection
+from kessai.foundation.events import relay, subscription
+from kessai.simulators.bank import BankSimulator
+from kessai.simulators.cardgateway import CardGatewaySimulator
+
+STATEMENTS_A_SECOND_MAX = 5.0
+SETTLES_S = 2.0
+WATCHED_S = 12.0
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Every statement that any connection sends, transaction control included, without what the driver itself asks."""
+    told: Counter[str] = Counter()
+    assume = db._assume  # pyright: ignore[reportPrivateUsage]  (where every connection passes)
+
+    def tell(record: asyncpg.connection.LoggedQuery) -> None:
+        text = " ".join(record.query.split())
+        if not text.startswith(("SELECT current_setting('jit')", "WITH RECURSIVE typeinfo_tree")):
+            told[text[:100]] += 1
+
+    async def watched(connection: Connection, role: str | None) -> None:
+        await assume(connection, role)
+        connection.add_query_logger(tell)
+
+    monkeypatch.setattr(db, "_assume", watched)
+    return told
+
+
+@pytest.fixture
+async def platform(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Platform]:
+    """As `kessai up` has it, with its simulated parties, and long since at rest."""
+    monkeypatch.setattr(relay, "POLL_S", relay.POLL_S_MAX)
+    monkeypatch.setattr(subscription, "POLL_S", subscription.POLL_S_MAX)
+    bank, cards = BankSimulator(), CardGatewaySimulator()
+    await bank.start()
+    await cards.start()
+    settings = Settings(bank_url=bank.url, card_gateway_url=cards.url)
+    await prepare(database_url, settings)
+    opened = Platform(database_url, settings, sandbox=True)
+    await opened.open()
+    yield opened
+    await opened.close()
+    await bank.stop()
+    await cards.stop()
+
+
+async def test_an_idle_platform_issues_fewer_than_five_statements_a_second(
+    platform: Platform, statements: Counter[str]
+) -> None:
+    await asyncio.sleep(SETTLES_S)
+    statements.clear()
+    await asyncio.sleep(WATCHED_S)
+    at_rest = statements.total() / WATCHED_S
+    statements.clear()
+    await jobs.run_due(platform)
+    of_jobs = statements.total() / jobs.PERIOD_S
+    assert 0 < at_rest + of_jobs < STATEMENTS_A_SECOND_MAX, (at_rest, of_jobs)

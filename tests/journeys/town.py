@@ -1,0 +1,92 @@
+"""A whole platform over its HTTP door with simulated parties outside, and the demonstration's client beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from msgspec.structs import replace
+
+from kessai.apps.demo.client import Answer, Client
+from kessai.apps.demo.day import play
+from kessai.apps.demo.diary import Diary
+from kessai.apps.demo.parties import CardCompany
+from kessai.apps.outside import folder_of
+from kessai.apps.verify import command, verify
+from kessai.apps.verify.finding import Report
+from kessai.apps.wiring import Platform, prepare
+from kessai.foundation.config import Settings
+from kessai.foundation.vault import new_vault_key
+from kessai.simulators.bank import BankSimulator
+from kessai.simulators.cardgateway import CardGatewaySimulator
+
+
+class Bridged(Client):
+    """The demo's client, in a thread beside the event loop in which the platform is."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+        self._loop = asyncio.get_running_loop()
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None, key: str | None) -> Answer:
+        """As over a connection."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        asking = self._http.request(method, path, json=body, headers=headers)
+        response = asyncio.run_coroutine_threadsafe(asking, self._loop).result()
+        return Answer(response.status_code, response.json(), response.headers.get("Idempotent-Replayed") == "true")
+
+
+@dataclass
+class Town:
+    """A platform, its client, and the parties outside with their books."""
+
+    client: Client
+    http: httpx.AsyncClient
+    settings: Settings
+    dsn: str
+    cards: CardGatewaySimulator
+    bank: BankSimulator
+
+    async def played(self) -> Diary:
+        """The day, from its morning to its night."""
+        return await asyncio.to_thread(play, self.client, CardCompany(self.cards.url))
+
+    async def findings(self) -> list[Any]:
+        """What a verification finds, the parties' books included."""
+        report = Report()
+        report.findings += await verify(self.dsn, self.settings)
+        await command.verify_parties(self.dsn, self.settings, report)
+        return report.findings
+
+
+@asynccontextmanager
+async def opened(database_url: str, folder: Path, *, payment_kinds: str | None = None) -> AsyncGenerator[Town]:
+    """Everything that the demonstration starts, in this process."""
+    ours = Settings(
+        data=str(folder),
+        database_url=database_url,
+        sandbox=True,
+        vault_keys=new_vault_key(),
+        payment_kinds=payment_kinds,
+    )
+    books = folder_of(ours)
+    books.mkdir(parents=True)
+    cards, bank = CardGatewaySimulator(path=books / "cardgateway.jsonl"), BankSimulator(path=books / "bank.jsonl")
+    await cards.start()
+    await bank.start()
+    settings = replace(ours, card_gateway_url=cards.url, bank_url=bank.url)
+    secret = await prepare(database_url, settings)
+    platform = Platform(database_url, settings)
+    await platform.open()
+    transport = httpx.ASGITransport(app=platform.rest())
+    headers = {"Authorization": f"Bearer {secret}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://kessai.test", headers=headers) as http:
+        yield Town(Bridged(http), http, ours, database_url, cards, bank)
+    await platform.close()
+    await bank.stop()
+    await cards.stop()

@@ -43,8 +43,11 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 @pytest.fixture
-async def platform(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Platform]:
-    """As `kessai up` has it, with its simulated parties, and long since at rest."""
+async def platform(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, statements: Counter[str]
+) -> AsyncIterator[Platform]:
+    """As `kessai up` has it, with its simulated parties, and long since at rest; its connections are listened to."""
+    del statements
     monkeypatch.setattr(relay, "POLL_S", relay.POLL_S_MAX)
     monkeypatch.setattr(subscription, "POLL_S", subscription.POLL_S_MAX)
     bank, cards = BankSimulator(), CardGatewaySimulator()

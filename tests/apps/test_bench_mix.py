@@ -45,6 +45,7 @@ async def place(database_url: str, tmp_path: Path) -> AsyncIterator[Place]:
     ):
         cards = await register_cards(platform, gateway, CROWD)
         yield Place(database_url, Target(platform.url, platform.api_key, CROWD, 4, cards), gateway)
+        await platform.kill()  # it would wait for what hangs
 
 
 async def _sales_minor(target: Target) -> int:

@@ -31,7 +31,7 @@ async def test_each_measured_workflow_ran_once(database_url: str) -> None:
         told.append(await engine.order(Run(clients=1, seconds=0.1, name="b")))
     assert all(done.tally.acknowledged for done in told)
     assert await once_each(database_url, told) is None
-    assert "undid 0" in str(await once_each(database_url, told[:1] + told))
+    assert await once_each(database_url, told[:1]) is not None
 
 
 async def test_workflows_that_a_killed_process_left_open_are_finished_by_another(database_url: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-PERIOD_S = 15.0
+PERIOD_S = 30.0
 """How often the scheduler runs what may be due."""
 
 

@@ -27,6 +27,27 @@ class LeaseLost(Exception):
     """Someone else took the lease: the work must stop here, and nothing more may be written under it."""
 
 
+class DatabaseTime:
+    """The database's real time: asked for now and then, and reckoned on from its last answer in between."""
+
+    def __init__(self, database: Database, role: str, query: str) -> None:
+        self._database = database
+        self._role = role
+        self._query = query
+        """Gives one row with one column: the time."""
+        self._moment: datetime | None = None
+        self._asked_at = 0.0
+
+    async def now(self) -> datetime:
+        """What the database's clock shows, within what clocks drift in ten minutes."""
+        now = asyncio.get_running_loop().time()
+        if self._moment is None or now - self._asked_at > MOMENT_KEPT_S:
+            rows = await self._database.fetch(self._role, self._query)
+            self._moment, self._asked_at = rows[0][0], now
+        assert self._moment is not None
+        return self._moment + timedelta(seconds=now - self._asked_at)
+
+
 class Lease:
     """A named lease in one service's schema, as one holder sees it."""
 
@@ -103,8 +124,7 @@ class _Renewals:
         self._queries = load_queries("kessai.foundation.events", schema=service)
         self._kept: set[Lease] = set()
         self._turn = asyncio.Lock()
-        self._moment: datetime | None = None
-        self._asked_at = 0.0
+        self._time = DatabaseTime(database, self._role, self._queries["lease_moment"])
 
     async def keep(self, lease: Lease) -> None:
         """As Lease.keep."""
@@ -130,7 +150,7 @@ class _Renewals:
             if lease.lost or now < lease.renewed_at + lease.lease_s / RENEWALS_PER_LEASE:
                 return
             due = [each for each in self._kept if now >= each.renewed_at + each.lease_s / RENEWALS_PER_LEASE / 2]
-            moment = await self._now()
+            moment = await self._time.now()
             rows = await self._database.fetch(
                 self._role,
                 self._queries["lease_renew_all"],
@@ -142,15 +162,6 @@ class _Renewals:
             held = {(row["name"], row["holder"]) for row in rows}
             for each in due:
                 each.renewed_at, each.lost = now, (each.name, each.holder) not in held
-
-    async def _now(self) -> datetime:
-        """The database's time, asked for now and then."""
-        now = asyncio.get_running_loop().time()
-        if self._moment is None or now - self._asked_at > MOMENT_KEPT_S:
-            rows = await self._database.fetch(self._role, self._queries["lease_moment"])
-            self._moment, self._asked_at = rows[0]["moment"], now
-        assert self._moment is not None
-        return self._moment + timedelta(seconds=now - self._asked_at)
 
 
 _kept: WeakKeyDictionary[Database, dict[str, _Renewals]] = WeakKeyDictionary()

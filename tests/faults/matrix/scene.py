@@ -137,7 +137,7 @@ class Scene:
         except PaymentError as error:
             if error.code == "instruction_not_found":
                 return (await self.payment()).state not in _WAITING
-            if not error.retryable:
+            if not error.retryable and error.code != "already_settled":  # a run that was taken up came first
                 raise
             return False
         order = self.lane.bank.books.orders.get(instruction_id)

@@ -113,7 +113,7 @@ async def _no_doubt(dsn: str) -> float:
     started = time.perf_counter()
     connection = await asyncpg.connect(dsn)
     try:
-        while await connection.fetchval(IN_DOUBT) and time.perf_counter() - started < DOUBT_S_MAX:
+        while await connection.fetchval(IN_DOUBT) and time.perf_counter() - started < DOUBT_S_MAX:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_EVERY_S)
     finally:
         await connection.close()

@@ -33,6 +33,7 @@ from kessai.foundation.db import (
 )
 from kessai.foundation.errors import Unavailable, Unknown
 from kessai.foundation.groupcommit import Conflicted
+from kessai.foundation.lease import DatabaseTime
 from kessai.foundation.rowarray import accept_encoded
 from kessai.services.ledger.domain.state import SLOT_BITS, SLOTS_MAX, micros
 from kessai.services.ledger.store import PACKAGE, SERVICE
@@ -71,6 +72,7 @@ class Writer:
         self._database = database
         self._clock = clock
         self._sql = load_queries(PACKAGE)
+        self._time = DatabaseTime(database, role_of(SERVICE), self._sql["database_time"])
         self._connection: Connection | None = None
         self._holder = uuid.uuid4()
         self._heart: asyncio.Task[None] | None = None
@@ -286,6 +288,5 @@ class Writer:
         if self.idle():
             self.landed_id = self.next_id(0)
         landed = self.landed_id
-        rows = await self._database.fetch(role_of(SERVICE), self._sql["database_time"])
-        until = rows[0]["at"] + LEASE
+        until = await self._time.now() + LEASE
         await self._database.fetch(role_of(SERVICE), self._sql["renew_writer"], self.slot, self.epoch, until, landed)

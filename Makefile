@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
-WORKERS ?= 2
+WORKERS ?= 4
 
 .PHONY: demo up test test-serializable check format faults soak bench bench-deps bench-lock lock contracts clean
 .DEFAULT_GOAL := demo

@@ -25,6 +25,7 @@ from kessai.services.cardgateway.api import (
     CardAuthorization,
     CardGateway,
     InquireAuthorization,
+    OperationState,
     RefundCard,
     VoidCard,
 )
@@ -161,9 +162,10 @@ async def take_card_whole(activity: Activity[Deps], payment: PaymentRecord) -> S
 
 
 async def give_card_whole_back(activity: Activity[Deps], payment: PaymentRecord) -> None:
-    """Undo `take_card_whole`, whatever became of it."""
+    """Undo `take_card_whole`, if it was done."""
     cards = cards_of(activity, payment.processing_id)
-    await _give_back(cards, payment, card_operation_id_of("give_back", payment.payment_id), None)
+    if await _was_taken(cards, payment, card_operation_id_of("take", payment.payment_id)):
+        await _give_back(cards, payment, card_operation_id_of("give_back", payment.payment_id), None)
 
 
 async def take_card_part(activity: Activity[Deps], task: Task) -> Settled:
@@ -176,12 +178,18 @@ async def take_card_part(activity: Activity[Deps], task: Task) -> Settled:
 async def give_card_part_back(activity: Activity[Deps], task: Task) -> None:
     """Undo `take_card_part`, if it was done."""
     cards = cards_of(activity, task.processing_id)
-    operation_id = card_operation_id_of("take", task.action_id)
-    found = await cards.inquire(InquireAuthorization(authorization_id=authorization_id_of(task.payment.payment_id)))
-    done = any(each.operation_id == operation_id and each.state == "DONE" for each in found.operations)
-    if done:
+    if await _was_taken(cards, task.payment, card_operation_id_of("take", task.action_id)):
         back = card_operation_id_of("give_back", task.action_id)
         await _give_back(cards, task.payment, back, task.outside_part())
+
+
+async def _was_taken(cards: CardGateway, payment: PaymentRecord, operation_id: str) -> bool:
+    """Whether a capture was done; raises Unknown while that is in doubt."""
+    found = await cards.inquire(InquireAuthorization(authorization_id=authorization_id_of(payment.payment_id)))
+    state = next((each.state for each in found.operations if each.operation_id == operation_id), None)
+    if state is OperationState.PENDING:
+        raise Unknown("card_outcome_unknown", "Whether the card was charged is not known yet.")
+    return state is OperationState.DONE
 
 
 async def refund_card(activity: Activity[Deps], task: Task) -> Settled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import EXHAUSTED, LOST, Connection, Database, role_of
@@ -189,7 +190,8 @@ class Recorder:
                 self.book.exchanges.pop(exchange_id, None)
         elif self._repeats_an_action(commands):
             raise MustSettle
-        missing = exchanges - self.book.exchanges.keys()
+        known = self.book.exchanges
+        missing = [each for each in exchanges if each not in known]  # a set less a view would walk the whole memory
         if missing:
             for progress, _ in await loading.load_exchanges(connection, [each[4:] for each in missing]):
                 self.book.exchanges[progress.exchange_id] = progress
@@ -335,7 +337,7 @@ class Recorder:
         surplus = len(exchanges) - EXCHANGES_MAX
         if surplus > 0:
             in_flight = self._newest.progress if self._newest is not None and self._newest.serial > self._landed else {}
-            for exchange_id in list(exchanges)[:surplus]:
+            for exchange_id in list(islice(exchanges, surplus)):
                 if exchanges[exchange_id] not in in_flight:
                     del exchanges[exchange_id]
 

@@ -181,7 +181,9 @@ class Traffic:
     async def _require_same_answers(self) -> None:
         for told in self.told:
             again = await self._insist(told.path, told.body, told.key)
-            assert (again.status, again.answer) == (told.status, told.answer), f"{told.path} answered otherwise"
+            assert (again.status, again.answer) == (told.status, told.answer), (
+                f"{told.path} answered otherwise: {again.status} {again.answer}, before: {told.status} {told.answer}"
+            )
 
     def expected(self) -> tuple[Counter[str], Counter[str]]:
         """Balances and holds that follow from the answers alone."""

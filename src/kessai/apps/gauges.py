@@ -1,7 +1,7 @@
-"""How full this process is, for /metrics: queues, flushes, workflows, relays and what waits for an operator.
+"""How full this process is, for /metrics: queues, flushes, relays and events put aside.
 
 Read when asked, so that they cost nothing between two scrapes. Each worker tells of itself; with several workers the
-figures of the door are added up over them, these are not.
+figures of the door are added up over them, these have a label `worker`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,6 @@ class PlatformGauges(Collector):
         yield GaugeMetricFamily("kessai_ledger_accounts_cached", "Accounts in memory.", value=recorder.cached)
         yield CounterMetricFamily("kessai_ledger_flushes", "Pages written.", value=recorder.flushes)
         yield CounterMetricFamily("kessai_ledger_conflicts", "Pages decided anew.", value=recorder.conflicts)
-        counts = self._platform.payment.workflows
-        yield CounterMetricFamily("kessai_workflows_started", "Workflows begun here.", value=counts.started)
-        yield CounterMetricFamily("kessai_workflows_adopted", "Workflows taken over.", value=counts.adopted)
-        yield CounterMetricFamily(
-            "kessai_workflows_parked", "Workflows that wait for an operator.", value=counts.parked
-        )
         yield from self._events()
 
     def _events(self) -> Iterator[Metric]:

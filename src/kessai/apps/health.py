@@ -33,7 +33,7 @@ def routes(platform: Platform) -> Sequence[BaseRoute]:
         return JSONResponse({"status": "ready", "sandbox": platform.sandbox})
 
     async def metrics(_: Request) -> Response:
-        return Response(exposition(platform.registry), media_type=METRICS_CONTENT_TYPE)
+        return Response(exposition(platform.registry, platform.figures), media_type=METRICS_CONTENT_TYPE)
 
     async def root(_: Request) -> Response:
         return RedirectResponse("/docs", status_code=307)

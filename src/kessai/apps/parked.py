@@ -42,8 +42,9 @@ async def _waiting(platform: Platform) -> list[Waiting]:
         for each in await parked_events(platform.database, service)
     ]
     found += [
-        Waiting("workflow", each.workflow_id, f"{each.name}: {each.error}")
-        for each in await platform.payment.parked_workflows()
+        Waiting("workflow", each.workflow_id, f"{engine.service} {each.name}: {each.error}")
+        for engine in platform.engines
+        for each in await engine.parked()
     ]
     return found
 
@@ -57,7 +58,8 @@ async def retry(settings: Settings, name: str) -> bool:
         try:
             match name.split():
                 case [workflow_id]:
-                    return await platform.payment.unpark(workflow_id)
+                    unparked = [await engine.unpark(workflow_id) for engine in platform.engines]
+                    return any(unparked)
                 case [subscription, position, ordinal] if position.isdigit() and ordinal.isdigit():
                     for each in platform.subscriptions:
                         if each.name == subscription:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from kessai.apps import health, jobs
 from kessai.apps.gauges import PlatformGauges
+from kessai.apps.watching import Alerts, engine_options, trace
 from kessai.foundation.clock import Clock, SandboxClock, SystemClock
 from kessai.foundation.config import Settings, TomlDocument, load_toml, read_toml
 from kessai.foundation.db import Database, require_dsn
@@ -15,6 +18,8 @@ from kessai.foundation.events import Relay
 from kessai.foundation.migrations import SchemaSpec, migrate
 from kessai.foundation.telemetry import new_registry
 from kessai.foundation.vault import Vault, read_vault_keys
+from kessai.sdk.workflow import Engine
+from kessai.sdk.workflow.metrics import WorkflowMetrics
 from kessai.services.bank.api import Bank
 from kessai.services.bank.gateways import HttpBank
 from kessai.services.bank.gateways import destination_of as bank_at
@@ -80,6 +85,8 @@ class Platform:
         self.sandbox = bool(settings.sandbox if sandbox is None else sandbox)
         self.database = Database(require_dsn(database_url), isolation=settings.isolation)
         self.registry = new_registry()
+        self.figures = CollectorRegistry()
+        """What this process tells of itself alone."""
         self.metrics = DoorMetrics(self.registry)
         self.ready = False
         moved = SandboxClock()
@@ -88,11 +95,16 @@ class Platform:
         kinds = load_payment_kinds(settings.payment_kinds)
         self.identity = IdentityService(self.database, self.clock)
         self.ledger = LedgerService(self.database, self.clock, types)
-        gateway = HttpGateway(destination_of(settings.card_gateway_url, settings.card_gateway_key))
-        self.cardgateway = CardGatewayService(self.database, self.clock, gateway)
         self.vault = Vault(read_vault_keys(settings.vault_keys))
+        alerts = Alerts()
+        gateway = HttpGateway(destination_of(settings.card_gateway_url, settings.card_gateway_key))
+        self.cardgateway = CardGatewayService(
+            self.database, self.clock, gateway, **engine_options(settings, self.vault, "cardgateway", alerts)
+        )
         bank = HttpBank(bank_at(settings.bank_url, settings.bank_key))
-        self.bank = BankService(self.database, self.clock, bank, self.vault)
+        self.bank = BankService(
+            self.database, self.clock, bank, self.vault, **engine_options(settings, self.vault, "bank", alerts)
+        )
         self.bank_results = BankResults(self.database, self.bank)
         self.payment = PaymentService(
             self.database,
@@ -103,14 +115,17 @@ class Platform:
             bank=self.bank,
             approvals=self.identity,
             vault=self.vault,
+            **engine_options(settings, self.vault, "payment", alerts),
         )
+        self.engines: list[Engine[Any]] = [self.cardgateway.engine, self.bank.engine, self.payment.engine]
         self.ledger_jobs = LedgerJobs(self.database, self.clock, self.ledger, types)
         self.relays = [Relay(self.database, source) for source in SOURCES]
         self.subscriptions = [
             lapsed_holds(self.database, self.clock, self.payment),
             bank_results(self.database, self.clock, self.payment),
         ]
-        self.registry.register(PlatformGauges(self))
+        for each in (PlatformGauges(self), WorkflowMetrics(*self.engines), alerts):
+            self.figures.register(each)
         self._clock_service = SandboxService(
             self.database,
             moved,
@@ -120,6 +135,7 @@ class Platform:
 
     async def open(self) -> None:
         """Take up work; ready to serve when this returns. Raises PaymentError (Unavailable) without a database."""
+        trace(self.engines)
         if self.sandbox:
             await self._clock_service.open()
         await self.identity.open()

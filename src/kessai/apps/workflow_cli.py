@@ -14,9 +14,11 @@ import typer
 from kessai.foundation.errors import Conflict, OperatorError, Refused
 
 if TYPE_CHECKING:
+    from kessai.foundation.config import Settings
     from kessai.foundation.db import Database
     from kessai.sdk.workflow import Operator
     from kessai.sdk.workflow.listing import Listed, Shown
+    from kessai.sdk.workflow.sealing import Codec, Payloads
 
 R = TypeVar("R")
 
@@ -25,7 +27,7 @@ workflow = typer.Typer(help="Workflows: look, mend, replay.", no_args_is_help=Tr
 Id = Annotated[str, typer.Argument(help="The workflow's id.")]
 By = Annotated[str, typer.Option("--by", help="Who you are; kept with what you do.")]
 Why = Annotated[str, typer.Option("--why", help="Why you do it; kept too.")]
-Service = Annotated[str, typer.Option(help="Whose workflows.")]
+Service = Annotated[str | None, typer.Option(help="Whose workflows.", show_default="found by the id; all")]
 Data = Annotated[str | None, typer.Option(help="Folder of the embedded PostgreSQL.", show_default=".kessai")]
 DatabaseUrl = Annotated[str | None, typer.Option(help="A PostgreSQL of yours instead of the embedded one.")]
 STATES = ("open", "parked", "queued", "done", "all")
@@ -35,21 +37,27 @@ STATES = ("open", "parked", "queued", "done", "all")
 def list_(
     *,
     state: Annotated[str, typer.Option(help=f"One of {', '.join(STATES)}.")] = "open",
+    parked: Annotated[bool, typer.Option("--parked", help="What waits for an operator: as --state parked.")] = False,
     name: Annotated[str | None, typer.Option(help="Only of this name.")] = None,
     after: Annotated[str, typer.Option(help="Beyond this id: the last of the page before.")] = "",
     limit: Annotated[int, typer.Option(help="How many at most.")] = 100,
-    service: Service = "payment",
+    service: Service = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """List workflows by their state."""
+    """List workflows by their state, of every service or of one."""
     from kessai.sdk.workflow.listing import list_workflows
 
+    state = "parked" if parked else state
     if state not in STATES:
         raise OperatorError(f"--state is one of {', '.join(STATES)}.")
 
-    async def work(database: Database, _: Operator) -> list[Listed]:
-        return await list_workflows(database, service, state, name=name, after=after, limit=limit)
+    async def work(desk: Desk) -> list[tuple[str, Listed]]:
+        return [
+            (each, listed)
+            for each in desk.services
+            for listed in await list_workflows(desk.database, each, state, name=name, after=after, limit=limit)
+        ]
 
     _print_list(_run(work, service, data, database_url))
 
@@ -59,7 +67,8 @@ def show(
     workflow_id: Id,
     *,
     history: Annotated[Path | None, typer.Option(help="Write its whole history, with payloads, to this file.")] = None,
-    service: Service = "payment",
+    payloads: Annotated[bool, typer.Option("--payloads", help="Its request, and what each step came to, too.")] = False,
+    service: Service = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -67,10 +76,12 @@ def show(
     from kessai.sdk.workflow.history import load_history
     from kessai.sdk.workflow.listing import show_workflow
 
-    async def work(database: Database, _: Operator) -> Shown:
+    async def work(desk: Desk) -> Shown:
+        of = await desk.service_of(workflow_id)
         if history is not None:
-            history.write_bytes((await load_history(database, service, workflow_id)).to_json())
-        return await show_workflow(database, service, workflow_id)
+            found = await load_history(desk.database, of, workflow_id, desk.payloads(of))
+            history.write_bytes(found.to_json())
+        return await show_workflow(desk.database, of, workflow_id, desk.payloads(of) if payloads else None)
 
     _print_one(_run(work, service, data, database_url))
 
@@ -81,12 +92,12 @@ def cancel(
     *,
     by: By,
     why: Why,
-    service: Service = "payment",
+    service: Service = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Let it stop where it next can, and undo what it did."""
-    _act(lambda operator: operator.cancel(workflow_id, who=by, why=why), service, data, database_url)
+    _act(workflow_id, lambda operator: operator.cancel(workflow_id, who=by, why=why), service, data, database_url)
 
 
 @workflow.command()
@@ -95,12 +106,12 @@ def terminate(
     *,
     by: By,
     why: Why,
-    service: Service = "payment",
+    service: Service = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """End it where it stands; nothing is undone."""
-    _act(lambda operator: operator.terminate(workflow_id, who=by, why=why), service, data, database_url)
+    _act(workflow_id, lambda operator: operator.terminate(workflow_id, who=by, why=why), service, data, database_url)
 
 
 @workflow.command()
@@ -109,12 +120,12 @@ def pause(
     *,
     by: By,
     why: Why,
-    service: Service = "payment",
+    service: Service = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Let it begin no further step."""
-    _act(lambda operator: operator.pause(workflow_id, who=by, why=why), service, data, database_url)
+    _act(workflow_id, lambda operator: operator.pause(workflow_id, who=by, why=why), service, data, database_url)
 
 
 @workflow.command()
@@ -123,12 +134,12 @@ def resume(
     *,
     by: By,
     why: Why,
-    service: Service = "payment",
+    service: Service = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Let a paused one go on."""
-    _act(lambda operator: operator.resume(workflow_id, who=by, why=why), service, data, database_url)
+    _act(workflow_id, lambda operator: operator.resume(workflow_id, who=by, why=why), service, data, database_url)
 
 
 @workflow.command()
@@ -137,12 +148,12 @@ def retry(
     *,
     by: By,
     why: Why,
-    service: Service = "payment",
+    service: Service = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Take a parked one up again, once its cause was mended."""
-    _act(lambda operator: operator.retry(workflow_id, who=by, why=why), service, data, database_url)
+    _act(workflow_id, lambda operator: operator.retry(workflow_id, who=by, why=why), service, data, database_url)
 
 
 @workflow.command()
@@ -151,12 +162,12 @@ def skip(
     *,
     by: By,
     why: Why,
-    service: Service = "payment",
+    service: Service = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Take the step that a parked one stands at for done: it was done, or undone, by hand."""
-    _act(lambda operator: operator.skip(workflow_id, who=by, why=why), service, data, database_url)
+    _act(workflow_id, lambda operator: operator.skip(workflow_id, who=by, why=why), service, data, database_url)
 
 
 @workflow.command()
@@ -167,7 +178,7 @@ def resolve(
     why: Why,
     result: Annotated[str | None, typer.Option(help="Its result, as JSON.")] = None,
     refused: Annotated[str | None, typer.Option(help="Instead: the code with which it was refused.")] = None,
-    service: Service = "payment",
+    service: Service = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -182,6 +193,7 @@ def resolve(
         raise OperatorError(f"--result is no JSON: {error}.") from error
     error = None if refused is None else Refused(refused, f"Refused, as {by} found: {why}")
     _act(
+        workflow_id,
         lambda operator: operator.resolve(workflow_id, who=by, why=why, result=value, error=error),
         service,
         data,
@@ -197,12 +209,13 @@ def fork(
     keep_to: Annotated[str, typer.Option(help="The last of its steps that the new one has behind it; 0: none.")],
     by: By,
     why: Why,
-    service: Service = "payment",
+    service: Service = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Start another one of the same request, with the first steps of this one behind it."""
     _act(
+        workflow_id,
         lambda operator: operator.fork(workflow_id, new_id=new_id, keep_to=keep_to, who=by, why=why),
         service,
         data,
@@ -252,17 +265,62 @@ async def _replayed(folder: Path) -> bool:
 # -- where it is done -------------------------------------------------------------------------------------------
 
 
-def _act(verb: Callable[[Operator], Awaitable[None]], service: str, data: str | None, database_url: str | None) -> None:
-    async def work(_: Database, operator: Operator) -> None:
-        await verb(operator)
+class Desk:
+    """Where an operator works: the services whose workflows are meant, and what opens and seals their payloads."""
+
+    def __init__(self, database: Database, services: list[str], settings: Settings) -> None:
+        from kessai.foundation.vault import Vault, read_vault_keys
+
+        self.database = database
+        self.services = services
+        self._vault = Vault(read_vault_keys(settings.vault_keys))
+        self._seals = settings.seal_workflows
+
+    def _codec(self, service: str) -> Codec | None:
+        from kessai.apps.watching import VaultCodec
+
+        return VaultCodec(self._vault, service) if self._vault.configured else None
+
+    def payloads(self, service: str) -> Payloads:
+        """Payloads of a service: in the clear where the vault has the key."""
+        from kessai.sdk.workflow.sealing import Payloads
+
+        return Payloads(self._codec(service), seals=self._seals)
+
+    def operator(self, service: str) -> Operator:
+        """The verbs on a service's workflows."""
+        from kessai.foundation.clock import SystemClock
+        from kessai.sdk.workflow import Operator
+
+        return Operator(self.database, service, SystemClock(), self._codec(service), seals=self._seals)
+
+    async def service_of(self, workflow_id: str) -> str:
+        """Whose the workflow is; where nobody knows it, the first of all: its verb then says so."""
+        from kessai.sdk.workflow.listing import is_known
+
+        if len(self.services) == 1:
+            return self.services[0]
+        found = [each for each in self.services if await is_known(self.database, each, workflow_id)]
+        if len(found) > 1:
+            raise OperatorError(f"Several services have a workflow of this id; give --service: {', '.join(found)}.")
+        return found[0] if found else self.services[0]
+
+
+def _act(
+    workflow_id: str,
+    verb: Callable[[Operator], Awaitable[None]],
+    service: str | None,
+    data: str | None,
+    database_url: str | None,
+) -> None:
+    async def work(desk: Desk) -> None:
+        await verb(desk.operator(await desk.service_of(workflow_id)))
 
     _run(work, service, data, database_url)
     print("Done; whoever carries the workflow is told.")
 
 
-def _run(
-    work: Callable[[Database, Operator], Awaitable[R]], service: str, data: str | None, database_url: str | None
-) -> R:
+def _run(work: Callable[[Desk], Awaitable[R]], service: str | None, data: str | None, database_url: str | None) -> R:
     from kessai.foundation.config import load_settings
     from kessai.foundation.telemetry import configure_logging
 
@@ -270,43 +328,45 @@ def _run(
     configure_logging(level="warning", form=settings.log_format)
 
     async def run() -> R:
-        from kessai.apps.place import shared_place
+        from kessai.apps.place import settled, shared_place
         from kessai.apps.wiring import prepare
-        from kessai.foundation.clock import SystemClock
         from kessai.foundation.db import Database
-        from kessai.sdk.workflow import Operator
+        from kessai.sdk.workflow.sealing import Sealed
 
-        _require_workflows(service)
+        services = _services(service)
         async with shared_place(settings) as place:
             await prepare(place.dsn, settings)
             database = Database(place.dsn)
             try:
-                return await work(database, Operator(database, service, SystemClock()))
+                return await work(Desk(database, services, settled(settings, place)))
             except Conflict as error:
                 raise OperatorError(error.message) from error
+            except Sealed as error:
+                raise OperatorError("Its payloads are sealed; set the vault's keys (KESSAI_VAULT_KEYS).") from error
             finally:
                 await database.close()
 
     return asyncio.run(run())
 
 
-def _require_workflows(service: str) -> None:
+def _services(asked: str | None) -> list[str]:
     from kessai.apps.wiring import SCHEMAS
 
     known = [spec.service for spec in SCHEMAS if "kessai.sdk.workflow" in spec.components]
-    if service not in known:
+    if asked is not None and asked not in known:
         raise OperatorError(f"--service is one of {', '.join(known)}.")
+    return known if asked is None else [asked]
 
 
-def _print_list(found: list[Listed]) -> None:
+def _print_list(found: list[tuple[str, Listed]]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("id", "workflow", "state", "since", "detail")
-    for each in found:
-        name = f"{each.name} v{each.version}"
-        table.add_row(each.workflow_id, name, each.state, f"{each.since:%Y-%m-%d %H:%M:%S}", escape(each.detail))
+    table = Table("service", "id", "workflow", "state", "since", "detail")
+    for service, each in found:
+        name, since = f"{each.name} v{each.version}", f"{each.since:%Y-%m-%d %H:%M:%S}"
+        table.add_row(service, each.workflow_id, name, each.state, since, escape(each.detail))
     Console().print(table if found else "There are none.")
 
 
@@ -323,6 +383,7 @@ def _print_one(shown: Shown) -> None:
         table.add_row(step.label, step.kind, step.name, step.argument_hash, "yes" if step.failed else "", at)
     console.print(table)
     for title, lines in (
+        ("payload", shown.payloads),
         ("stands at", [shown.stuck] if shown.stuck else []),
         ("attributes", [f"{name} = {value}" for name, value in shown.attributes.items()]),
         ("messages", shown.messages),

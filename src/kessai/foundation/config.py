@@ -199,6 +199,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Our credential there."""
     vault_keys: str | None = None
     """Keys for what is kept encrypted: base64 of 32 bytes each, newest first, commas between; None: those of `data`."""
+    seal_workflows: bool = False
+    """Whether what workflows keep of requests, results and messages is encrypted under the vault's newest key."""
     request_timeout_ms: Annotated[int, msgspec.Meta(ge=100, le=600_000)] = 30_000
     """Deadline of a request whose caller names none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

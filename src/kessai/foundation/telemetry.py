@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Generator, Mapping, MutableMapping
+from collections.abc import Generator, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -20,8 +20,8 @@ from kessai.foundation.call import current_call
 
 if TYPE_CHECKING:  # loaded when they are wanted, and not before: logging comes first of all
     from opentelemetry.sdk.trace import SpanProcessor
-    from opentelemetry.trace import Span
-    from prometheus_client import CollectorRegistry
+    from opentelemetry.trace import Span, Tracer
+    from prometheus_client import CollectorRegistry, Metric
 
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Set before the first import of prometheus_client when several workers answer one /metrics."""
@@ -125,15 +125,38 @@ def new_registry() -> CollectorRegistry:
     return registry
 
 
-def exposition(registry: CollectorRegistry) -> bytes:
-    """The metrics in Prometheus' text form: of all workers together, where there are several."""
+def exposition(registry: CollectorRegistry, own: CollectorRegistry | None = None) -> bytes:
+    """The metrics in Prometheus' text form: where there are several workers, those of `registry` are of all together.
+
+    What is in `own` each worker tells of itself; with several, a label `worker` keeps their series apart.
+    """
     from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 
+    own = own or CollectorRegistry()
     if METRICS_FOLDER_VARIABLE not in os.environ:
-        return generate_latest(registry)
-    together = CollectorRegistry()
+        return generate_latest(registry) + generate_latest(own)
+    together, mine = CollectorRegistry(), CollectorRegistry()
     multiprocess.MultiProcessCollector(together)  # pyright: ignore[reportUnknownMemberType]
-    return generate_latest(together)
+    mine.register(_OfWorker(own, str(os.getpid())))
+    return generate_latest(together) + generate_latest(mine)
+
+
+class _OfWorker:
+    """Figures of one of several workers."""
+
+    def __init__(self, registry: CollectorRegistry, worker: str) -> None:
+        self._registry = registry
+        self._worker = worker
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [
+                sample._replace(labels={**sample.labels, "worker": self._worker}) for sample in metric.samples
+            ]
+            yield metric
 
 
 # -- traces -----------------------------------------------------------------------------------------------------
@@ -186,6 +209,11 @@ def close_traces() -> None:
     traces, _traces = _traces, None
     if traces is not None:
         traces.close()
+
+
+def tracer() -> Tracer | None:
+    """What makes this process's spans; None when it makes none."""
+    return None if _traces is None else _traces.tracer
 
 
 def tracing() -> bool:

@@ -78,6 +78,8 @@ class Options(TypedDict, total=False):
     """Crashes it at a boundary of the journal, for tests."""
     codec: Codec | None
     """Encrypts payloads."""
+    seals: bool
+    """False: the codec only opens what was encrypted earlier."""
     tracer: Tracer | None
     """Makes spans."""
     alert: Callable[[Alert], None] | None
@@ -104,6 +106,7 @@ class Executor(Host[D]):
             deps=deps,
             clock=clock,
             codec=options.get("codec"),
+            seals=options.get("seals", True),
             tracer=options.get("tracer"),
             alert=options.get("alert"),
             compensation_attempts_max=options.get("compensation_attempts_max", COMPENSATION_ATTEMPTS_MAX),
@@ -288,6 +291,7 @@ class Executor(Host[D]):
         began = perf_counter()
         moment, name = self._lease.moment(), self.journal.lease.name
         (row,) = await self._database.fetch(self._role, self.statements["anything_orphaned"], moment, name)
+        self.counts.parked_now, self.counts.stuck_now = row["parked"], row["stuck"]
         if not row["found"]:
             return
         adopted = await self._store.adopt(self.journal.lease)

@@ -41,6 +41,10 @@ class Counts:
     """Attempts of activities after their first."""
     compensations: int = 0
     compensation_failures: int = 0
+    parked_now: int = 0
+    """Workflows of the service, whoever carried them, that wait for an operator; as of the last look for orphans."""
+    stuck_now: int = 0
+    """Those besides whose effects were to be undone, and still stand."""
     replaced: int = 0
     """Times this executor found its lease taken, gave up its runs and began anew."""
     entries: int = 0
@@ -76,6 +80,7 @@ class Host(Generic[D]):
         deps: D,
         clock: Clock,
         codec: Codec | None = None,
+        seals: bool = True,
         tracer: Tracer | None = None,
         alert: Callable[[Alert], None] | None = None,
         compensation_attempts_max: int = COMPENSATION_ATTEMPTS_MAX,
@@ -83,7 +88,7 @@ class Host(Generic[D]):
         self.service = service
         self.deps = deps
         self.clock = clock
-        self.payloads = Payloads(codec)
+        self.payloads = Payloads(codec, seals=seals)
         self.tracer = tracer
         self.alert = alert
         self.compensation_attempts_max = compensation_attempts_max

@@ -14,6 +14,7 @@ from kessai.sdk.workflow.archive import read_archive
 from kessai.sdk.workflow.branch import label_of
 from kessai.sdk.workflow.host import operations
 from kessai.sdk.workflow.messages import MessageKind
+from kessai.sdk.workflow.sealing import Payloads
 from kessai.sdk.workflow.steps import Step
 
 State: TypeAlias = Literal["open", "parked", "queued", "done", "all"]
@@ -36,7 +37,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class ShownStep:
-    """A journalled step; payloads are not shown."""
+    """A journalled step."""
 
     label: str
     kind: str
@@ -44,6 +45,8 @@ class ShownStep:
     argument_hash: str
     failed: bool
     recorded_at: datetime
+    outcome: bytes = b""
+    """As it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Shown:
     messages: list[str]
     audit: list[str]
     stuck: str | None
+    payloads: list[str]
+    """Request, what each step came to, and outcome; only where they were asked for."""
 
     @property
     def state(self) -> str:
@@ -81,8 +86,14 @@ async def list_workflows(
     return sorted(found, key=lambda each: each.workflow_id)[:limit]
 
 
-async def show_workflow(database: Database, service: str, workflow_id: str) -> Shown:
-    """Everything but payloads; raises NotFound `workflow_not_found`."""
+async def is_known(database: Database, service: str, workflow_id: str) -> bool:
+    """Whether a service has a workflow of this id, in whatever state."""
+    (row,) = await database.fetch(role_of(service), operations(service)["is_known"], workflow_id)
+    return row["known"]
+
+
+async def show_workflow(database: Database, service: str, workflow_id: str, payloads: Payloads | None = None) -> Shown:
+    """Everything, and payloads where it is told how they are opened; raises NotFound `workflow_not_found`."""
     queries, role = operations(service), role_of(service)
 
     async def rows(name: str) -> list[asyncpg.Record]:
@@ -90,12 +101,13 @@ async def show_workflow(database: Database, service: str, workflow_id: str) -> S
 
     steps = [_step(row) for row in await rows("log_of")]
     listed: Listed | None = None
+    request = result = b""
     for row in await rows("done_one"):
-        listed = _done(row)
-        archive = read_archive(workflow_id, row["steps"])
-        steps += [] if archive is None else [_archived(step) for step in archive[2]]
+        listed, result = _done(row), row["outcome"]
+        if (archive := read_archive(workflow_id, row["steps"])) is not None:
+            request, steps = archive[0], [*steps, *(_archived(step) for step in archive[2])]
     for row in [] if listed is not None else await rows("open_one"):
-        listed = _open(row)
+        listed, request = _open(row), row["request"]
     for row in [] if listed is not None else await rows("queue_one"):
         listed = _queued(row)
     if listed is None:
@@ -107,7 +119,14 @@ async def show_workflow(database: Database, service: str, workflow_id: str) -> S
         [_message(row) for row in await rows("messages_of")],
         [_audited(row) for row in await rows("audit_of")],
         next((_stuck(row) for row in await rows("stuck_find")), None),
+        [] if payloads is None else _payloads(payloads, request, steps, result),
     )
+
+
+def _payloads(payloads: Payloads, request: bytes, steps: list[ShownStep], result: bytes) -> list[str]:
+    outcomes = [(f"step {step.label} {step.kind}", step.outcome) for step in steps]
+    every = [("request", request), *outcomes, ("outcome", result)]
+    return [f"{what}: {payloads.shown(data)}" for what, data in every if data]
 
 
 def _open(row: asyncpg.Record) -> Listed:
@@ -128,12 +147,12 @@ def _queued(row: asyncpg.Record) -> Listed:
 def _step(row: Any) -> ShownStep:
     digest = row["argument_hash"].hex()
     first = (label_of(row["seq"]), KINDS[row["kind"]], row["name"], digest)
-    return ShownStep(*first, row["failed"], row["recorded_at"])
+    return ShownStep(*first, row["failed"], row["recorded_at"], row["outcome"])
 
 
 def _archived(step: Step) -> ShownStep:
     first = (label_of(step.seq), KINDS[step.kind], step.name, step.argument_hash.hex())
-    return ShownStep(*first, step.failed, step.recorded_at)
+    return ShownStep(*first, step.failed, step.recorded_at, step.outcome)
 
 
 def _message(row: asyncpg.Record) -> str:

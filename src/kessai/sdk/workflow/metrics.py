@@ -44,12 +44,21 @@ class WorkflowMetrics(Collector):
         yield self._gauge("open", "Workflows carried here now.", _open_runs)
         yield self._gauge("recovery_seconds", "How long the last adoption took.", _recovery_s)
         yield self._gauge("batch_size", "Entries a journal flush carries, on average.", _batch_size)
+        yield self._waiting()
         yield self._parked_by_name()
 
     def _gauge(self, name: str, text: str, figure: Callable[[Engine[Any]], float]) -> Metric:
         family = GaugeMetricFamily(f"kessai_workflow_{name}", text, labels=["service"])
         for engine in self._engines:
             family.add_metric([engine.service], figure(engine))
+        return family
+
+    def _waiting(self) -> Metric:
+        text = "Workflows of the service that wait for an operator; `undoing`: their effects were to be undone."
+        family = GaugeMetricFamily("kessai_workflow_waiting_for_operator", text, labels=["service", "undoing"])
+        for engine in self._engines:
+            family.add_metric([engine.service, "no"], engine.counts.parked_now)
+            family.add_metric([engine.service, "yes"], engine.counts.stuck_now)
         return family
 
     def _parked_by_name(self) -> Metric:

@@ -27,12 +27,14 @@ FORKED = "forked"
 class Operator:
     """Verbs on the workflows of one service, from any process."""
 
-    def __init__(self, database: Database, service: str, clock: Clock, codec: Codec | None = None) -> None:
+    def __init__(
+        self, database: Database, service: str, clock: Clock, codec: Codec | None = None, *, seals: bool = True
+    ) -> None:
         self._database = database
         self._service = service
         self._role = role_of(service)
         self._clock = clock
-        self._payloads = Payloads(codec)
+        self._payloads = Payloads(codec, seals=seals)
         self._queries = operations(service)
         self._journal_queries = load_queries("kessai.sdk.workflow", schema=service)
 

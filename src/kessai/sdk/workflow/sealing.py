@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 from typing import Any, Protocol
 
+from kessai.foundation.errors import PaymentError
 from kessai.sdk.workflow.outcome import decode
 
 MARK = b'{"$sealed":"'
+SEALED = "sealed: no key here opens it"
 
 
 class Codec(Protocol):
@@ -22,22 +24,33 @@ class Codec(Protocol):
         ...
 
 
+class Sealed(LookupError):
+    """A payload is encrypted, and there is nothing here that opens it."""
+
+    def __init__(self) -> None:
+        super().__init__("the payload is encrypted, and this engine has no codec")
+
+
 class Payloads:
-    """Payloads on their way into the journal and back. Plain ones written before a codec was given stay readable."""
+    """Payloads on their way into the journal and back. Plain ones written before a codec was given stay readable.
 
-    __slots__ = ("_codec",)
+    With `seals=False` the codec opens what was sealed earlier, and what is new is written as it is.
+    """
 
-    def __init__(self, codec: Codec | None) -> None:
+    __slots__ = ("_codec", "_seals")
+
+    def __init__(self, codec: Codec | None, *, seals: bool = True) -> None:
         self._codec = codec
+        self._seals = seals and codec is not None
 
     @property
     def sealed(self) -> bool:
         """Whether payloads are encrypted."""
-        return self._codec is not None
+        return self._seals
 
     def seal(self, data: bytes) -> bytes:
         """As it is stored: always JSON."""
-        if self._codec is None:
+        if self._codec is None or not self._seals:
             return data
         return MARK + base64.b64encode(self._codec.seal(data)) + b'"}'
 
@@ -46,8 +59,15 @@ class Payloads:
         if not data.startswith(MARK):
             return data
         if self._codec is None:
-            raise LookupError("the payload is encrypted, and this engine has no codec")
+            raise Sealed
         return self._codec.open(base64.b64decode(data[len(MARK) : -2]))
+
+    def shown(self, data: bytes) -> str:
+        """The payload as an operator reads it: its JSON, or that it is sealed and cannot be opened here."""
+        try:
+            return self.open(data).decode(errors="replace")
+        except (Sealed, PaymentError):  # no key, or not the one it was sealed under
+            return SEALED
 
     def decode(self, data: bytes, kind: Any) -> Any:
         """The payload as the type that the code names."""

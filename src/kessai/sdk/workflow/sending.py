@@ -39,7 +39,7 @@ class Sending(Executor[D]):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(database, service=service, deps=deps, clock=clock, lease_s=lease_s, **options)
-        self.operator = Operator(database, service, clock, options.get("codec"))
+        self.operator = Operator(database, service, clock, options.get("codec"), seals=options.get("seals", True))
         """An operator's verbs, each with who and why."""
 
     async def signal(

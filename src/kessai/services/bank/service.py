@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from kessai.foundation.call import current_call
 from kessai.foundation.clock import Clock
@@ -62,6 +63,7 @@ class BankService:
         *,
         lease_s: float = LEASE_S,
         hook: FlushHook | None = None,
+        **engine: Any,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -69,7 +71,9 @@ class BankService:
         self._deps = Deps(database, clock, bank, vault)
         self._position: int | None = None
         """How far this process knows the feed to be read: while nothing comes, nothing is asked of the database."""
-        self._engine = Engine(database, service="bank", deps=self._deps, clock=clock, lease_s=lease_s, hook=hook)
+        self._engine = Engine(
+            database, service="bank", deps=self._deps, clock=clock, lease_s=lease_s, hook=hook, **engine
+        )
 
     async def open(self) -> None:
         """Take up instructions that an earlier run left open."""
@@ -84,6 +88,11 @@ class BankService:
         """Stop as a killed process would: nothing more is written, nothing is let go. For tests."""
         await self._engine.crash()
         await self._deps.bank.close()
+
+    @property
+    def engine(self) -> Engine[Deps]:
+        """This process's executor, for operators."""
+        return self._engine
 
     @property
     def workflows(self) -> Counts:

@@ -132,6 +132,11 @@ FROM {schema}.workflow_open WHERE workflow_id = $1::text;
 SELECT workflow_id, name, version, digest, failed, outcome, steps, started_at, finished_at, forgotten
 FROM {schema}.workflow_done WHERE workflow_id = $1::text;
 
+-- name: is_known
+SELECT EXISTS (SELECT o.workflow_id FROM {schema}.workflow_open AS o WHERE o.workflow_id = $1::text)
+    OR EXISTS (SELECT d.workflow_id FROM {schema}.workflow_done AS d WHERE d.workflow_id = $1::text)
+    OR EXISTS (SELECT q.workflow_id FROM {schema}.workflow_queued AS q WHERE q.workflow_id = $1::text) AS known;
+
 -- name: list_open
 SELECT workflow_id, name, version, compensating, parked_error, started_at
 FROM {schema}.workflow_open
@@ -268,7 +273,9 @@ SELECT EXISTS (
     SELECT o.workflow_id FROM {schema}.workflow_open AS o
     WHERE o.parked_error IS NULL
         AND NOT EXISTS (SELECT l.name FROM {schema}.lease AS l WHERE l.name = 'workflow/' || o.executor_id)
-) AS found;
+) AS found,
+    (SELECT count(*) FROM {schema}.workflow_open AS p WHERE p.parked_error IS NOT NULL AND NOT p.compensating) AS parked,
+    (SELECT count(*) FROM {schema}.workflow_open AS s WHERE s.parked_error IS NOT NULL AND s.compensating) AS stuck;
 
 -- name: finished_before
 SELECT workflow_id FROM {schema}.workflow_done

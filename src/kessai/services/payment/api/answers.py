@@ -9,10 +9,12 @@ from kessai.services.payment.api.words import Action, Metadata, NextAction, Paym
 
 
 class Funding(Message, frozen=True):
-    """What one source gave (or is held from it)."""
+    """What one source gave (or is held from it), and got back."""
 
     source: str
     amount_minor: int
+    returned_minor: int = 0
+    """Of it, what was given back so far."""
 
 
 class PaymentRecord(Message, frozen=True):

@@ -22,6 +22,7 @@ from kessai.services.payment.domain.funding import (
     Route,
     captured_by_source,
     difference,
+    given_back,
     needs_split,
     parts_of,
     plan_funding,
@@ -29,6 +30,7 @@ from kessai.services.payment.domain.funding import (
     route_of,
     shared_fee,
     split,
+    still_held,
 )
 from kessai.services.payment.domain.kinds import Along, PaymentKind, PaymentKinds
 from kessai.services.payment.domain.limits import (
@@ -85,6 +87,7 @@ __all__ = [
     "check_limits",
     "check_waiting",
     "difference",
+    "given_back",
     "has_limits",
     "is_overdue",
     "limited_customer",
@@ -106,5 +109,6 @@ __all__ = [
     "shared_fee",
     "sold",
     "split",
+    "still_held",
     "unresolved",
 ]

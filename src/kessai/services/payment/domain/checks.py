@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from kessai.foundation.errors import Conflict, Invalid, Refused
 from kessai.services.payment.api import PaymentRecord
 from kessai.services.payment.api import PaymentState as S
+from kessai.services.payment.domain.funding import still_held
 from kessai.services.payment.domain.kinds import KindAction, PaymentKind
 
 
@@ -62,7 +63,7 @@ def capture_amount(payment: PaymentRecord, amount_minor: int | None, kind: Payme
     """
     _require_held(payment)
     _require_time_left(payment, now)
-    left = payment.amount_minor - payment.captured_minor
+    left = still_held(payment)
     amount = left if amount_minor is None else amount_minor
     if amount > left:
         raise Refused("capture_above_authorized", f"Only {left} is left to capture.", capturable_minor=left)

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from msgspec.structs import replace
+
 from kessai.foundation.errors import Invalid, Refused
 from kessai.services.payment.api import Action, Funding, FundingSource, PaymentRecord, PaymentState, PointsUse
 from kessai.services.payment.domain.kinds import PAYER, Along, Gateway, PaymentKind, Source
@@ -229,7 +231,26 @@ def parts_of(payment: PaymentRecord, action: Action, amount_minor: int, *, parks
         before = captured_by_source(payment.funding, payment.captured_minor)
         return difference(captured_by_source(payment.funding, payment.captured_minor + amount_minor), before)
     taken = captured_by_source(payment.funding, payment.amount_minor if parks else payment.captured_minor)
-    final = payment.state is PaymentState.CAPTURED
-    let_go = payment.amount_minor - payment.captured_minor if parks and final else 0
-    back = let_go + payment.refunded_minor
-    return difference(returned_by_source(taken, back + amount_minor), returned_by_source(taken, back))
+    back = _back_so_far(payment, taken, parks=parks)
+    left = {source: amount - back[source] for source, amount in taken.items()}
+    return {source: part for source, part in returned_by_source(left, amount_minor).items() if part}
+
+
+def given_back(payment: PaymentRecord, parts: Mapping[str, int], *, parks: bool) -> list[Funding]:
+    """The funding once these parts have gone back as well."""
+    taken = captured_by_source(payment.funding, payment.amount_minor if parks else payment.captured_minor)
+    back = _back_so_far(payment, taken, parks=parks)
+    return [replace(part, returned_minor=back[part.source] + parts.get(part.source, 0)) for part in payment.funding]
+
+
+def still_held(payment: PaymentRecord) -> int:
+    """What of a payment that is not at its end is neither captured nor given back."""
+    return payment.amount_minor - payment.captured_minor - sum(part.returned_minor for part in payment.funding)
+
+
+def _back_so_far(payment: PaymentRecord, taken: Mapping[str, int], *, parks: bool) -> Mapping[str, int]:
+    """What each source got back. Of payments from before that was written down, the totals tell it."""
+    told = {part.source: part.returned_minor for part in payment.funding}
+    let_go = payment.amount_minor - payment.captured_minor if parks and payment.state is PaymentState.CAPTURED else 0
+    total = let_go + payment.refunded_minor
+    return told if sum(told.values()) >= total else returned_by_source(taken, total)

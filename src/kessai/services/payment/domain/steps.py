@@ -13,6 +13,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from kessai.services.payment.api import Action, Funding, NextAction, PaymentRecord, PaymentState
+from kessai.services.payment.domain.funding import still_held
 
 S = PaymentState
 
@@ -113,17 +114,27 @@ def sent(payment: PaymentRecord, funding: list[Funding], at: datetime) -> Change
     return _step(payment, after, Action.SEND, payment.amount_minor, at)
 
 
-def returned(payment: PaymentRecord, exchange_id: str, code: str | None, at: datetime) -> Change:
+def returned(
+    payment: PaymentRecord, exchange_id: str, code: str | None, at: datetime, funding: list[Funding]
+) -> Change:
     """What had left came back; a fee stays."""
-    change = _step(payment, replace(payment, state=S.RETURNED), Action.RETURN, payment.amount_minor, at, code)
+    after = replace(payment, state=S.RETURNED, funding=funding)
+    change = _step(payment, after, Action.RETURN, payment.amount_minor, at, code)
     return dataclasses.replace(change, exchange_id=exchange_id)
 
 
-def captured(payment: PaymentRecord, amount_minor: int, at: datetime, *, final: bool) -> Change:
-    """An amount of the authorization is final; with `final`, the rest is released."""
-    total = payment.captured_minor + amount_minor
-    state = S.CAPTURED if final or total == payment.amount_minor else S.PARTIALLY_CAPTURED
-    after = replace(payment, state=state, captured_minor=total, captures=payment.captures + 1)
+def captured(
+    payment: PaymentRecord, amount_minor: int, at: datetime, *, final: bool, funding: list[Funding] | None = None
+) -> Change:
+    """An amount of the authorization is final; with `final`, the rest is released. `funding`: after what went back."""
+    state = S.CAPTURED if final or amount_minor == still_held(payment) else S.PARTIALLY_CAPTURED
+    after = replace(
+        payment,
+        state=state,
+        captured_minor=payment.captured_minor + amount_minor,
+        captures=payment.captures + 1,
+        funding=payment.funding if funding is None else funding,
+    )
     return _step(payment, after, Action.CAPTURE, amount_minor, at)
 
 
@@ -133,17 +144,21 @@ def paid_on(change: Change, fee_minor: int, exchange_id: str | None) -> Change:
     return dataclasses.replace(change, payment=payment, fee_minor=fee_minor, exchange_id=exchange_id)
 
 
-def released(payment: PaymentRecord, action: Action, at: datetime) -> Change:
-    """What was still held is released, by `CANCEL` or `EXPIRE`; what was captured before stays captured."""
+def released(payment: PaymentRecord, action: Action, at: datetime, funding: list[Funding] | None = None) -> Change:
+    """What was still held is released, by `CANCEL` or `EXPIRE`; what was captured before stays captured.
+
+    `funding`: of an escrow, after what went back.
+    """
     nothing_captured = S.CANCELED if action is Action.CANCEL else S.EXPIRED
     state = S.CAPTURED if payment.captured_minor else nothing_captured
-    after = replace(payment, state=state, next_action=None)
-    return _step(payment, after, action, payment.amount_minor - payment.captured_minor, at)
+    after = replace(payment, state=state, next_action=None, funding=payment.funding if funding is None else funding)
+    return _step(payment, after, action, still_held(payment), at)
 
 
-def refunded(payment: PaymentRecord, amount_minor: int, at: datetime) -> Change:
-    """An amount went back."""
-    after = replace(payment, refunded_minor=payment.refunded_minor + amount_minor, refunds=payment.refunds + 1)
+def refunded(payment: PaymentRecord, amount_minor: int, at: datetime, funding: list[Funding]) -> Change:
+    """An amount went back; `funding` says to whom."""
+    total = payment.refunded_minor + amount_minor
+    after = replace(payment, refunded_minor=total, refunds=payment.refunds + 1, funding=funding)
     return _step(payment, after, Action.REFUND, amount_minor, at)
 
 
@@ -153,9 +168,12 @@ def refused(payment: PaymentRecord, code: str, at: datetime) -> Change:
     return _step(payment, after, Action.REFUSE, 0, at, code)
 
 
-def action_refused(payment: PaymentRecord, before: PaymentState, code: str, at: datetime) -> Change:
-    """An action was declined on a payment: it is where it was before."""
-    return _step(payment, replace(payment, state=before), Action.REFUSE, 0, at, code)
+def action_refused(
+    payment: PaymentRecord, before: PaymentState, code: str, at: datetime, funding: list[Funding] | None = None
+) -> Change:
+    """An action was declined on a payment: it is where it was before, but for what a card has got back already."""
+    after = replace(payment, state=before, funding=payment.funding if funding is None else funding)
+    return _step(payment, after, Action.REFUSE, still_held(payment) - still_held(after), at, code)
 
 
 def lost_track(payment: PaymentRecord, at: datetime) -> Change:

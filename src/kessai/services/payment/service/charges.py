@@ -152,8 +152,7 @@ class Charges(Lookups):
             domain.check_allowed(kind, "cancel")
             domain.check_cancel(payment, self._clock.now())
             _check_recallable(payment)
-            left = payment.amount_minor - payment.captured_minor
-            return task_of(payment, kind, Action.CANCEL, left), []
+            return task_of(payment, kind, Action.CANCEL, domain.still_held(payment)), []
 
         canceled: PaymentRecord = await self._act(workflows.release, request, payment_id, plan, self._read, only=only)
         self._uncount(canceled)

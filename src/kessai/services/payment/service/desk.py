@@ -75,6 +75,11 @@ class Desk:
         await self._engine.open()
 
     @property
+    def engine(self) -> Engine[Deps]:
+        """This process's executor, for operators."""
+        return self._engine
+
+    @property
     def workflows(self) -> Counts:
         """What this process's workflows came to."""
         return self._engine.counts

@@ -71,7 +71,7 @@ class OutsideWorld(Desk):
         def plan(found: PaymentRecord, kind: PaymentKind) -> tuple[Task, list[Write]]:
             if not domain.is_overdue(found, self._clock.now()):
                 raise Refused("not_overdue", "The authorization is not past its time.")
-            return task_of(found, kind, Action.EXPIRE, found.amount_minor - found.captured_minor), []
+            return task_of(found, kind, Action.EXPIRE, domain.still_held(found)), []
 
         workflow_id = derived_hex("expire", payment.payment_id, str(payment.version))
         content = GetPayment(payment_id=payment.payment_id)

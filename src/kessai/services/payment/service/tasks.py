@@ -69,7 +69,7 @@ def _rest(
     payment: PaymentRecord, kind: PaymentKind, action: Action, amount_minor: int, *, final: bool
 ) -> dict[str, int]:
     """Of the last capture of an escrow: what goes back to each of the buyer's sources."""
-    left = payment.amount_minor - payment.captured_minor - amount_minor
+    left = domain.still_held(payment) - amount_minor
     if not kind.parks or action is not Action.CAPTURE or not final or not left:
         return {}
     return parts_of(payment, Action.CANCEL, left, parks=True)

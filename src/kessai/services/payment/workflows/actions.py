@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
+import dataclasses
 
 from kessai.foundation.errors import PaymentError, Refused
 from kessai.sdk.workflow import define
 from kessai.services.payment import domain
 from kessai.services.payment.api import Action, PaymentRecord, Refund, RefundState
 from kessai.services.payment.workflows import elsewhere, value
-from kessai.services.payment.workflows.notes import Notes, Run
+from kessai.services.payment.workflows.notes import Notes, Run, refused_payment
 from kessai.services.payment.workflows.orders import Settled, Task
 
 
@@ -20,7 +20,9 @@ async def capture(wf: Run, task: Task) -> PaymentRecord:
     if task.parks:
         return await _pay_on(notes, task)
     if task.outside_part():
-        taken = await notes.ask_outside(elsewhere.take_card_part, task, elsewhere.give_card_part_back)
+        # Not given up: to undo it, too, one would have to know whether it was taken, and what is taken and given back
+        # can never be taken again.
+        taken = await notes.ask_outside(elsewhere.take_card_part, task, elsewhere.give_card_part_back, gives_up=False)
         if isinstance(taken, PaymentError):
             raise await notes.decline(taken, task.payment.state)
     settled = await notes.ask(value.capture_value, task)
@@ -37,11 +39,14 @@ async def _pay_on(notes: Notes, task: Task) -> PaymentRecord:
     paid = await notes.ask(value.pay_on, task)
     if isinstance(paid, PaymentError):
         raise await notes.decline(paid, task.payment.state)
-    final = task.final
+    final, funding = task.final, None
     if task.rest:
-        returned = await _give_back(notes, task.turned())
-        final = not isinstance(returned, PaymentError)  # what cannot go back now stays parked, and may be canceled
-    change = domain.captured(notes.payment, task.amount_minor, notes.wf.now(), final=final)
+        rest = task.turned()
+        returned = await _give_back(notes, rest)
+        final = False  # what cannot go back now stays parked, and may be canceled
+        if not isinstance(returned, PaymentError):
+            final, funding = returned.code is None, rest.funding_after(returned)
+    change = domain.captured(notes.payment, task.amount_minor, notes.wf.now(), final=final, funding=funding)
     return notes.write(domain.paid_on(change, task.fee_minor, value.paid_on_id_of(task)))
 
 
@@ -52,8 +57,13 @@ async def release(wf: Run, task: Task) -> PaymentRecord:
     settled = await _let_go(notes, task)
     if isinstance(settled, PaymentError):
         raise await notes.decline(settled, task.payment.state)
+    funding = task.funding_after(settled) if task.parts else None
+    if settled.code is not None:
+        refusal = Refused(settled.code, "Only the card has got its part back; the rest stays where it is.")
+        raise await notes.decline(refusal, task.payment.state, funding)
     action = Action.EXPIRE if settled.expired else task.action
-    after = notes.write(domain.released(notes.payment, action, wf.now()))
+    change = domain.released(notes.payment, action, wf.now(), funding)
+    after = notes.write(dataclasses.replace(change, exchange_id=settled.exchange_id))
     if action is not task.action:
         raise Refused("authorization_expired", "The authorization has lapsed.", payment_id=after.payment_id)
     return after
@@ -80,8 +90,11 @@ async def refund(wf: Run, task: Task) -> Refund:
     returned = await _give_back(notes, task)
     if isinstance(returned, PaymentError):
         raise await notes.decline(returned, task.payment.state)
-    amount = task.amount_minor if returned.code is None else task.outside_part()
-    notes.write(domain.refunded(notes.payment, amount, wf.now()))
+    amount = sum(task.back_after(returned).values())
+    if task.parks and amount < task.amount_minor:
+        await notes.settle(value.pay_on_rest, task)
+    change = domain.refunded(notes.payment, amount, wf.now(), task.funding_after(returned))
+    notes.write(dataclasses.replace(change, exchange_id=returned.exchange_id))
     return notes.write_refund(RefundState.SUCCEEDED, returned.code, amount)
 
 
@@ -96,7 +109,7 @@ async def _give_back(notes: Notes, task: Task) -> Settled | PaymentError:
         if isinstance(given, PaymentError):
             return given
     returned = await notes.ask(value.return_value, task)
-    if not isinstance(returned, PaymentError) or not on_card or task.refund is None:
+    if not isinstance(returned, PaymentError) or not on_card:
         return returned
-    booked = await notes.ask(value.return_card_part, task)
-    return booked if isinstance(booked, PaymentError) else replace(booked, code=returned.code)
+    await notes.settle(value.return_card_part, task)
+    return Settled(code=refused_payment(returned, payment_id=task.payment.payment_id).code)

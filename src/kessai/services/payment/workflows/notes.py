@@ -22,6 +22,7 @@ from kessai.services.payment import domain, store
 from kessai.services.payment.api import (
     TOPIC,
     Action,
+    Funding,
     PaymentRecord,
     PaymentState,
     PaymentStateChanged,
@@ -94,12 +95,19 @@ class Notes:
         except PaymentError as refusal:
             return refusal
 
+    async def settle(self, activity: Step[T, R], argument: T) -> R:
+        """The ledger's answer to what follows from something that cannot be undone; a refusal is an operator's case."""
+        answer = await self.ask(activity, argument)
+        if isinstance(answer, PaymentError):
+            raise AssertionError(f"what is done outside cannot be booked: {answer!r}")
+        return answer
+
     async def ask_outside(
-        self, activity: Step[T, R], argument: T, undo: Step[T, object] | None = None
+        self, activity: Step[T, R], argument: T, undo: Step[T, object] | None = None, *, gives_up: bool = True
     ) -> R | PaymentError:
         """Somebody outside's answer, or why there is none: refused, not to be reached, or given up and to be undone.
 
-        Without `undo` an answer that was lost is asked for without end.
+        Without `undo`, or where it does not give up, an answer that was lost is asked for without end.
         """
         retry = Retry(attempts_max=REFUSALS_MAX, delay_s_max=PAUSE_S_MAX)
         try:
@@ -111,7 +119,7 @@ class Notes:
         except PaymentError as refusal:
             return refusal
         again = Retry(delay_s_max=PAUSE_S_MAX)
-        limit_s = None if undo is None else GIVE_UP_S
+        limit_s = GIVE_UP_S if undo is not None and gives_up else None
         try:
             return await self.wf.activity(activity, argument, compensate=undo, deadline_s=limit_s, retry=again)
         except (Unavailable, Unknown) as error:
@@ -159,13 +167,18 @@ class Notes:
         self.write(domain.refused(self.payment, told.code, self.wf.now()))
         return told
 
-    async def decline(self, refusal: PaymentError, before: PaymentState) -> Refused:
-        """Undo what the action did, and put the payment back to where it was; gives what to tell the caller."""
+    async def decline(
+        self, refusal: PaymentError, before: PaymentState, funding: list[Funding] | None = None
+    ) -> Refused:
+        """Undo what the action did, and put the payment back to where it was; gives what to tell the caller.
+
+        `funding`: after what went back all the same, and cannot be undone.
+        """
         await self.wf.compensate()
         told = refused_payment(refusal, payment_id=self.payment.payment_id)
         if self.refund is not None:
             told.details["refund_id"] = self.refund.refund_id
-        self.write(domain.action_refused(self.payment, before, told.code, self.wf.now()))
+        self.write(domain.action_refused(self.payment, before, told.code, self.wf.now(), funding))
         if self.refund is not None:
             self.write_refund(RefundState.REFUSED, told.code)
         return told

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from kessai.foundation.contract import Message
 from kessai.foundation.ids import bare, derived_hex
 from kessai.services.payment.api import Action, Funding, PaymentRecord, Refund
+from kessai.services.payment.domain import given_back
 
 
 class LegPair(Message, frozen=True):
@@ -32,6 +33,8 @@ class SourceLeg(Message, frozen=True):
     optional: bool = False
     """Left out when there is no such account."""
     along: LegPair | None = None
+    surplus_account_types: list[str] = []
+    """Where goes back what can no longer be taken back along: the first of the owner's accounts that there is."""
 
 
 class Outside(Message, frozen=True):
@@ -136,6 +139,17 @@ class Task(Message, frozen=True):
         """Whether a card takes part."""
         return self.outside is not None and self.outside.gateway == "card"
 
+    def back_after(self, settled: Settled) -> dict[str, int]:
+        """What went back to each source: all of the parts, or only the card's where the rest was refused."""
+        parts = self.parts or {part.source: self.amount_minor for part in self.payment.funding[:1]}
+        if settled.code is None:
+            return parts
+        return {source: part for source, part in parts.items() if self.outside and source == self.outside.source}
+
+    def funding_after(self, settled: Settled) -> list[Funding]:
+        """The payment's funding after that."""
+        return given_back(self.payment, self.back_after(settled), parks=self.parks)
+
     def turned(self) -> Task:
         """The rest of an escrow as a task of its own: to be given back."""
         back = sum(self.rest.values())
@@ -150,6 +164,8 @@ class Settled(Message, frozen=True):
     """Nothing was held any more: the ledger had let it expire."""
     code: str | None = None
     """Why only part of it was done."""
+    exchange_id: str | None = None
+    """A further exchange that was made for it."""
 
 
 class Available(Message, frozen=True):

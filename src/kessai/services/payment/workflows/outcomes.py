@@ -9,7 +9,7 @@ from kessai.services.payment.api import Action, PaymentRecord
 from kessai.services.payment.workflows import elsewhere, value
 from kessai.services.payment.workflows.create import capture_all
 from kessai.services.payment.workflows.notes import Notes, Run
-from kessai.services.payment.workflows.orders import Elsewhere, Task
+from kessai.services.payment.workflows.orders import Elsewhere, Settled, Task
 
 
 @define("payment.complete", version=1)
@@ -66,4 +66,5 @@ def _change(notes: Notes, task: Task) -> domain.Change:
         case Action.REFUSE:
             return domain.refused(notes.payment, task.code or "other", now)
         case _:
-            return domain.returned(notes.payment, value.reversal_id_of(task), task.code, now)
+            funding = task.funding_after(Settled())
+            return domain.returned(notes.payment, value.reversal_id_of(task), task.code, now, funding)

@@ -25,6 +25,7 @@ from kessai.services.ledger.api import (
     account_id_of,
 )
 from kessai.services.payment.api import Funding, PaymentRecord
+from kessai.services.payment.domain import shared_fee
 from kessai.services.payment.workflows.notes import Deps
 from kessai.services.payment.workflows.orders import (
     Available,
@@ -277,6 +278,22 @@ async def take_back(activity: Activity[Deps], task: Task) -> Settled:
     """The seller gives back its part of a refund to the marketplace."""
     if task.amount_minor > task.fee_minor:
         await _between(activity, task, exchange_id_of("taken_back", task.action_id), back=True)
+    return Settled()
+
+
+async def pay_on_rest(activity: Activity[Deps], task: Task) -> Settled:
+    """Undo what of `take_back` was for more than the card's part: only that went back to the buyer."""
+    payment, part = task.payment, task.outside_part()
+    total, before = payment.captured_minor, payment.refunded_minor
+    gone = shared_fee(payment.fee_minor, total, before, 0)
+    kept = part - shared_fee(payment.fee_minor, total, before + part, gone)
+    if (rest := task.amount_minor - task.fee_minor - kept) > 0:
+        request = ReverseExchange(
+            exchange_id=exchange_id_of("taken_back", task.action_id),
+            amount_minor=rest,
+            reversal_id=exchange_id_of("paid_on_again", task.action_id),
+        )
+        await ledger_of(activity, task.processing_id).reverse_exchange(request)
     return Settled()
 
 

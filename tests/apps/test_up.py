@@ -13,12 +13,14 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from importlib import resources
 from pathlib import Path
 
 import psutil
 import pytest
 
 from kessai.apps.place import data_folder
+from kessai.apps.wiring import prepare
 from kessai.foundation.config import Settings
 from kessai.foundation.db import Database
 from kessai.foundation.postgres import running_dsn
@@ -195,6 +197,33 @@ async def test_taken_port_is_told_to_several_workers_too(folder: Path) -> None:
         port = str(taken.getsockname()[1])
         said = await _refused("up", "--port", port, "--workers", "2", "--data", str(folder / "data"))
     assert f"cannot listen on 127.0.0.1:{port}" in said
+
+
+async def test_one_port_for_both_ways_in_is_one_sentence(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    said = await _refused("up", "--port", port, "--grpc-port", port, "--data", str(folder / "data"))
+    assert said == f"REST and gRPC cannot both listen on 127.0.0.1:{port}; name another port."
+
+
+async def test_configuration_that_would_misread_accounts_is_refused_with_its_line(
+    database: Database, database_url: str, folder: Path
+) -> None:
+    await prepare(database_url, Settings())
+    await database.fetch(
+        None,
+        "INSERT INTO ledger.account (account_id, owner, account_type, asset, balance, held, version, overdraft, frozen,"
+        " closed, metadata, opened_id, flush_id)"
+        " VALUES (gen_random_uuid(), 'cus:1', 'sales', 'JPY', 5, 0, 0, 0, 'NONE', false, '{}', 1, 1)",
+    )
+    text = resources.files("kessai.config").joinpath("account_types.toml").read_text(encoding="utf-8")
+    types = folder / "types.toml"
+    types.write_text(text.replace("[types.sales]\n", "[types.sales]\nlog_only = true\n"))
+    line = 1 + types.read_text().splitlines().index("[types.sales]") + 1
+    said = await _refused(
+        "up", "--port", "0", "--grpc-port", "0", "--database-url", database_url, "--account-types", str(types)
+    )
+    assert f"types.toml, line {line}: types.sales.log_only: accounts of the type are there already" in said
 
 
 async def test_unwritable_folder_is_one_sentence(folder: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from kessai.apps.wiring import Platform, prepare
 from kessai.foundation.call import current_call
 from kessai.foundation.config import Settings
+from kessai.foundation.db import Database
 from kessai.foundation.errors import NotFound
 from kessai.services.payment.api import GetPayment, PaymentRecord
 
@@ -54,3 +55,41 @@ async def test_a_request_that_names_no_deadline_has_that_of_the_settings_at_both
         await platform.close()
     assert len(left_s) == 2
     assert all(left <= TIMEOUT_S for left in left_s)
+
+
+async def test_database_that_only_reads_is_told_as_unavailable_until_it_writes_again(database_url: str) -> None:
+    secret = await prepare(database_url, Settings())
+    platform = Platform(database_url, Settings())
+    await platform.open()
+    headers = {"authorization": f"Bearer {secret}"}
+    request = {"owner": "customer:1", "account_type": "funds"}
+    operator = await Database(database_url).connect(None)
+    name = await operator.fetchval("SELECT current_database()")
+
+    async def turn(change: str) -> None:
+        """As a failover does: every connection is cut, and the next ones meet another server."""
+        await operator.execute(f'ALTER DATABASE "{name}" {change}')
+        await operator.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    try:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(platform.rest()), base_url="http://kessai", headers=headers
+        ) as rest:
+            await turn("SET default_transaction_read_only = on")
+            for _ in range(3):
+                refused = await rest.post("/v1/ledger/accounts", json=request)
+                assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
+            ready = await rest.get("/readyz")
+            assert (ready.status_code, ready.json()["reason"]) == (503, "the database takes no writes")
+            await turn("RESET default_transaction_read_only")
+            async with asyncio.timeout(60):
+                while (await rest.post("/v1/ledger/accounts", json=request)).status_code != 201:
+                    await asyncio.sleep(0.1)
+            while (await rest.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0.1)
+    finally:
+        await operator.close()
+        await platform.close()

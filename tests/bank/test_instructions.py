@@ -27,7 +27,7 @@ from kessai.services.bank.api import (
     TransferOut,
 )
 from kessai.services.bank.api import InstructionState as S
-from kessai.services.bank.domain import Difference, Side
+from kessai.services.bank.domain import Difference, Patience, Side
 from kessai.services.bank.subscribers import BankResults
 from kessai.simulators.bank import Fate
 from kessai.simulators.faults import Fault
@@ -260,7 +260,7 @@ async def test_two_processes_that_read_the_feed_at_once_hear_everything_once(wor
 
 
 async def test_the_feed_is_read_by_itself(world: World) -> None:
-    results = BankResults(world.database, world.bank, poll_s=0.02)
+    results = BankResults(world.database, world.bank, Patience(poll_s=0.02))
     await results.open()
     transfer = await world.transfer(await world.account())
     async with asyncio.timeout(20):
@@ -302,7 +302,7 @@ async def test_what_the_bank_did_on_its_own_is_found(world: World) -> None:
 
 async def test_a_long_statement_is_read_page_by_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kessai.services.bank.gateways.STATEMENT_AT_ONCE", 3)
-    monkeypatch.setattr("kessai.services.bank.service.PAGE", 3)
+    monkeypatch.setattr("kessai.services.bank.service.verbs.PAGE", 3)
     account = await world.account()
     made = [await world.transfer(account, amount) for amount in range(1, 11)]
     for each in made:

@@ -28,6 +28,7 @@ from kessai.services.bank.api import (
     RegisterBankAccount,
     TransferOut,
 )
+from kessai.services.bank.domain import Patience
 from kessai.services.bank.gateways import HttpBank
 from kessai.services.bank.service import BankService
 from kessai.simulators.bank import KEY, BankSimulator
@@ -64,7 +65,9 @@ class World:
         self.vault = Vault(read_vault_keys(KEY_TEXT))
         self.bank = self.another_process()
 
-    def another_process(self, *, vault: Vault | None = None, crash: CrashAt | None = None) -> BankService:
+    def another_process(
+        self, *, vault: Vault | None = None, crash: CrashAt | None = None, patience: Patience | None = None
+    ) -> BankService:
         """A bank service that shares nothing with the first but the database and the bank."""
         way = Destination(
             name="bank",
@@ -73,7 +76,9 @@ class World:
             timeout_s=0.6,
             breaker_failures=1000,
         )
-        return BankService(self.database, self.clock, HttpBank(way), vault or self.vault, lease_s=LEASE_S, hook=crash)
+        return BankService(
+            self.database, self.clock, HttpBank(way), vault or self.vault, patience, lease_s=LEASE_S, hook=crash
+        )
 
     async def account(self, **other: object) -> BankAccount:
         """A registered account."""
@@ -115,7 +120,7 @@ class World:
         return [step.state for step in (await self.bank.get_history(request)).steps]
 
     async def events(self) -> list[Event]:
-        """Everything published so far."""
+        """Everything published so far about instructions."""
         relay = Relay(self.database, "bank")
         await relay.open()
         query = "SELECT count(*) FROM bank.outbox WHERE position IS NULL"
@@ -123,7 +128,9 @@ class World:
             while (await self.database.fetch(None, query))[0][0]:
                 await asyncio.sleep(0.02)
         await relay.close()
-        rows = await self.database.fetch(None, "SELECT position, topic, payload FROM bank.outbox ORDER BY position")
+        rows = await self.database.fetch(
+            None, "SELECT position, topic, payload FROM bank.outbox WHERE topic LIKE 'bank.%' ORDER BY position"
+        )
         return [
             Event("bank", row["position"], n, row["topic"], bytes(raw))
             for row in rows

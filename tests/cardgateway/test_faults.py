@@ -22,6 +22,7 @@ from kessai.services.cardgateway.api import (
     RegisterCard,
     VoidCard,
 )
+from kessai.services.cardgateway.domain import Patience
 from kessai.services.cardgateway.service import CardGatewayService
 from kessai.simulators.faults import PRESETS, Fault
 from tests.cardgateway.agreement import differences
@@ -266,3 +267,27 @@ async def test_get_card_of_a_refused_registration_finds_nothing(world: World) ->
     assert await asked_until_told(lambda: service.register_card(request)) == "invalid_form_token"
     assert request.card_id is not None
     assert await asked_until_told(lambda: service.get_card(GetCard(card_id=request.card_id or ""))) == "card_not_found"
+
+
+@pytest.mark.parametrize("verb", ["refund", "capture", "complete"])
+async def test_while_a_capture_is_in_doubt_nothing_is_refused_for_good(world: World, verb: str) -> None:
+    service = await world.another_process(
+        patience=Patience(answer_s=0.3, reach_s=0.4, abandon_after_s=3600, converge_within_s=60)
+    )
+    authorization_id = await _held(world, service)
+    capture = CaptureCard(authorization_id=authorization_id, operation_id=operation_id())
+    for each in ("capture", "inquire"):
+        world.simulator.faults.program(Fault(verb=each, reply="drop", times=0))
+    with pytest.raises(PaymentError, match="card_outcome_unknown"):
+        await service.capture(capture)
+    others: dict[str, Callable[[], Awaitable[Any]]] = {
+        "refund": lambda: service.refund(RefundCard(authorization_id=authorization_id)),
+        "capture": lambda: service.capture(CaptureCard(authorization_id=authorization_id, amount_minor=AMOUNT + 1)),
+        "complete": lambda: service.complete_authorization(CompleteAuthorization(authorization_id=authorization_id)),
+    }
+    with pytest.raises(PaymentError) as caught:
+        await others[verb]()
+    assert (caught.value.code, caught.value.retryable) == ("authorization_busy", True)
+    world.simulator.faults.clear()
+    found = await settled(service, authorization_id)
+    assert _where(found) == (S.CAPTURED, AMOUNT, 0)

@@ -22,9 +22,9 @@ from kessai.services.cardgateway.api import (
     RefundCard,
     VoidCard,
 )
+from kessai.services.cardgateway.domain import Patience
 from kessai.services.cardgateway.jobs import repair_cards
 from kessai.services.cardgateway.service import CardGatewayService
-from kessai.services.cardgateway.workflows import Patience
 from kessai.simulators.faults import PRESETS, Fault
 from tests.cardgateway.agreement import differences
 from tests.cardgateway.test_faults import asked_until_told
@@ -163,7 +163,7 @@ async def test_an_authorization_that_its_caller_gave_up_is_voided_whatever_becam
 
 
 async def test_an_authorization_that_its_caller_comes_back_for_is_kept(world: World) -> None:
-    service = await world.another_process(patience=replace_patience(HASTY, abandon_after_s=3600))
+    service = await world.another_process(patience=replace(HASTY, abandon_after_s=3600))
     request = hold(await world.card(service))
     cau = str(request.authorization_id)
     world.simulator.faults.program(replace(PRESETS["drop_after"], verb="authorize"))
@@ -176,7 +176,7 @@ async def test_an_authorization_that_its_caller_comes_back_for_is_kept(world: Wo
 
 
 async def test_what_was_held_after_3d_secure_is_given_up_unless_its_caller_comes_back(world: World) -> None:
-    service = await world.another_process(patience=replace_patience(HASTY, abandon_after_s=3600))
+    service = await world.another_process(patience=replace(HASTY, abandon_after_s=3600))
     card_id, told = await world.card(service, "tok_3ds"), dict[str, str]()
     for story in ("leaves", "comes back"):
         waiting = await service.authorize(hold(card_id, return_url="https://shop.example/back"))
@@ -224,7 +224,7 @@ async def test_a_caller_whose_own_time_is_over_counts_as_gone(world: World) -> N
 
 @pytest.mark.parametrize("fault", ["drop_after", "drop_before"])
 async def test_voiding_what_is_in_doubt_undoes_it_whatever_became_of_it(world: World, fault: str) -> None:
-    service = await world.another_process(patience=replace_patience(HASTY, abandon_after_s=3600))
+    service = await world.another_process(patience=replace(HASTY, abandon_after_s=3600))
     request = hold(await world.card(service))
     cau = str(request.authorization_id)
     world.simulator.faults.program(replace(PRESETS[fault], verb="authorize"))
@@ -261,7 +261,7 @@ async def test_an_abort_that_a_killed_process_journalled_is_done_by_another(worl
 
 
 async def test_doubt_past_its_bound_is_told(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    impatient = Patience(answer_s=0.1, reach_s=0.1, abandon_after_s=3600, converge_within_s=0.1)
+    impatient = Patience(answer_s=0.1, reach_s=5.0, abandon_after_s=3600, converge_within_s=0.1)
     service = await world.another_process(patience=impatient)
     made = await service.authorize(hold(await world.card(service)))
     await world.simulator.go_away()
@@ -274,9 +274,3 @@ async def test_doubt_past_its_bound_is_told(world: World, capsys: pytest.Capture
     await world.simulator.start()
     await settled(service, made.authorization_id)
     assert (await service.doubt()).operations == 0
-
-
-def replace_patience(patience: Patience, **of: Any) -> Patience:
-    """The same with some of it otherwise."""
-    known = {name: getattr(patience, name) for name in Patience.__dataclass_fields__}
-    return Patience(**(known | of))

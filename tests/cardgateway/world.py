@@ -17,12 +17,12 @@ from kessai.services.cardgateway.api import (
     InquireAuthorization,
     RegisterCard,
 )
+from kessai.services.cardgateway.domain import Patience
 from kessai.services.cardgateway.gateways import HttpGateway
 from kessai.services.cardgateway.service import CardGatewayService
-from kessai.services.cardgateway.workflows import Patience
 from kessai.simulators.cardgateway import KEY, CardGatewaySimulator
 
-PATIENCE = Patience(answer_s=2.0, reach_s=0.4, abandon_after_s=3600, converge_within_s=60)
+PATIENCE = Patience(answer_s=2.0, reach_s=1.5, abandon_after_s=3600, converge_within_s=60)
 CALL_S = 0.25
 
 

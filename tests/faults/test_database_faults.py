@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import signal
 from pathlib import Path
+
+import pytest
 
 from kessai.foundation.db import Database
 from tests.faults.conftest import SEED, StartPlatform, StartTraffic, require_invariants
 from tests.faults.proxy import Proxy, Statement, Verdict, pass_all
+from tests.faults.traffic import MERCHANT
 
 DATABASE_KILLS = 2
 CUTS = 8
@@ -52,6 +56,38 @@ async def test_connections_cut_under_load_lose_and_double_nothing(
     assert platform.running
     await traffic.require_nothing_lost_or_doubled()
     await platform.stop()
+    await require_invariants(database_url)
+
+
+@pytest.mark.parametrize("barred", [r"ledger\.flush\b", r"payment\.workflow_done\b"], ids=["ledger", "journal"])
+async def test_write_that_fails_for_longer_than_answers_are_waited_for_is_answered_as_undecided_and_happens_once(
+    database_url: str, start_platform: StartPlatform, start_traffic: StartTraffic, barred: str
+) -> None:
+    """The value cannot be moved, or that it was moved cannot be written down."""
+    inserts = re.compile(rf"INSERT INTO {barred}")
+
+    def cut(statement: Statement) -> Verdict:
+        return Verdict.BEFORE if any(inserts.search(text) for text in statement.made_durable) else Verdict.PASS
+
+    async with Proxy(database_url) as proxy:
+        platform = await start_platform("--database-url", proxy.dsn)
+        traffic = await start_traffic(platform, customers=3)
+        first, *others = [
+            {"customer_id": name, "merchant_id": MERCHANT, "amount_minor": 90, "sources": [{"source": "funds"}]}
+            for name in traffic.names
+        ]
+        charge = await traffic.ask("/v1/charges", first)
+        proxy.policy = cut
+        async with asyncio.TaskGroup() as tasks:
+            path = f"/v1/charges/{charge.answer['payment_id']}/capture"
+            asked = [tasks.create_task(traffic.ask("/v1/charges", body)) for body in others]
+            asked.append(tasks.create_task(traffic.ask(path, {"amount_minor": 60, "final": True})))
+            while not traffic.undecided:
+                await asyncio.sleep(0.05)
+            proxy.policy = pass_all
+        assert [task.result().answer["state"] for task in asked] == ["AUTHORIZED", "AUTHORIZED", "CAPTURED"]
+        await traffic.require_nothing_lost_or_doubled()
+        await platform.stop()
     await require_invariants(database_url)
 
 

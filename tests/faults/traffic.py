@@ -21,6 +21,10 @@ CONNECTION_LOST = (httpx.TransportError, AttributeError)
 the HTTP library, where it means a lost connection."""
 PATIENCE_S = 60.0
 """A request that has no definite answer by then counts as lost."""
+UNDECIDED = ("PENDING", "UNKNOWN")
+"""States that say of themselves that they are no outcome: whoever is told one asks again under the same key."""
+IDENTITY = ("payment_id", "refund_id", "amount_minor", "payer_id", "payee_id", "created_at")
+"""What an answer without outcome says that the definite one has to bear out."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Traffic:
     seed: int
     customers: int = 12
     told: list[Told] = field(default_factory=list[Told])
+    undecided: int = 0
+    """Answers so far that said that there was no outcome yet."""
     _stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -137,6 +143,7 @@ class Traffic:
 
     async def _insist(self, path: str, body: dict[str, Any], key: str) -> Told:
         until, latest = time.monotonic() + PATIENCE_S, "nothing"
+        promised: dict[str, Any] = {}
         while time.monotonic() < until:
             url = self._dice.choice(self.urls)
             try:
@@ -146,7 +153,11 @@ class Traffic:
                 await asyncio.sleep(RETRY_DELAY_S)
                 continue
             answer = response.json()
-            if response.status_code < 500 and not (response.status_code >= 400 and answer.get("retryable")):
+            if response.status_code < 400 and answer.get("state") in UNDECIDED:
+                self.undecided += 1
+                promised = answer
+            elif response.status_code < 500 and not (response.status_code >= 400 and answer.get("retryable")):
+                _require_kept(promised, answer)
                 return Told(path, body, key, response.status_code, answer)
             latest = response.text
             await asyncio.sleep(RETRY_DELAY_S)
@@ -210,6 +221,13 @@ class Traffic:
                 case other:
                     raise AssertionError(other)
         return balance, held
+
+
+def _require_kept(promised: dict[str, Any], answer: dict[str, Any]) -> None:
+    """What was told before the outcome was known is still so."""
+    for name in IDENTITY:
+        if name in promised and name in answer:
+            assert answer[name] == promised[name], f"{name} of {answer} is not as promised: {promised}"
 
 
 def _move(balance: Counter[str], source: str, target: str, amount: int) -> None:

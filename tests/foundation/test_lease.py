@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
 from kessai.foundation.db import Connection, Database
-from kessai.foundation.lease import Lease, LeaseLost, hold
+from kessai.foundation.lease import DatabaseTime, Lease, LeaseLost, hold
 from tests.conftest import SharedServer
 from tests.sdk.shop import ROLE
 from tests.sdk.shop.database import fresh_shop
@@ -140,3 +141,11 @@ async def test_work_stops_when_its_lease_is_taken(shop: Database) -> None:
     assert not task.done()  # it waits for the lease again
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_databases_time_is_asked_for_again_after_the_machine_slept(shop: Database) -> None:
+    time = DatabaseTime(shop, ROLE, "SELECT clock_timestamp() AS at")
+    awake = await time.now()
+    time._moment = awake - timedelta(hours=1)  # pyright: ignore[reportPrivateUsage]  (the loop's clock stood still,
+    time._asked_at_wall -= 3600  # pyright: ignore[reportPrivateUsage]  while the wall's went on)
+    assert await time.now() >= awake

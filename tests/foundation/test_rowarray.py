@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kessai.foundation.db import Connection, Database, everything_sent
-from kessai.foundation.rowarray import BLOCK, RowType, accept_encoded
+from kessai.foundation.rowarray import ARRAYS, BLOCK, RowType, accept_columns, accept_encoded
 
 SAMPLE = RowType("sample", "uuid", "bigint", "int", "boolean", "timestamptz", "text", "bytea")
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -79,3 +80,58 @@ async def test_a_large_statement_is_sent_while_others_wait(connection: Connectio
     task = asyncio.ensure_future(pending)
     await everything_sent(connection)
     assert await task == len(rows)
+
+
+# -- plain columns ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def plain(database: Database) -> AsyncIterator[Connection]:
+    connection = await database.connect(None)
+    accept_columns(connection)
+    yield connection
+    await connection.close()
+
+
+COLUMNS: dict[str, st.SearchStrategy[Any]] = {
+    "uuid": st.uuids(),
+    "int8": INT64,
+    "int4": st.integers(-(2**31), 2**31 - 1),
+    "int2": st.integers(-(2**15), 2**15 - 1),
+    "bool": st.booleans(),
+    "timestamptz": st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    "text": st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5),
+    "bytea": st.binary(max_size=5),
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_columns_arrive_as_they_were(plain: Connection, kind: str, data: st.DataObject) -> None:
+    values = data.draw(st.lists(COLUMNS[kind] | st.none(), max_size=40) | st.lists(COLUMNS[kind], max_size=40))
+    found = await plain.fetch(f"SELECT value FROM unnest($1::{kind}[]) AS u (value)", values)
+    assert [row["value"] for row in found] == values
+
+
+async def test_uuids_are_taken_as_digits_too(plain: Connection) -> None:
+    digits = [f"{number:032x}" for number in range(3)]
+    for values in (digits, [digits[0], None, digits[2]]):
+        found = await plain.fetch("SELECT value FROM unnest($1::uuid[]) AS u (value)", values)
+        assert [row["value"] and row["value"].hex for row in found] == values
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("uuid", "00" * 15), ("uuid", "zz" * 16), ("uuid", 5), ("int8", 2**63), ("int8", "5"), ("int4", 2**31),
+        ("int2", 2**15), ("bool", "true"), ("timestamptz", datetime(2026, 1, 1)), ("timestamptz", "now"),  # noqa: DTZ001
+        ("text", 5), ("text", b"a"), ("bytea", "a"),
+    ],
+)  # fmt: skip
+async def test_a_value_that_does_not_fit_its_column_is_refused_and_nothing_is_sent(
+    plain: Connection, kind: str, value: object
+) -> None:
+    with pytest.raises(asyncpg.DataError):
+        await plain.fetch(f"SELECT value FROM unnest($1::{kind}[]) AS u (value)", [value, value])
+    assert await plain.fetchval("SELECT 1") == 1

@@ -150,8 +150,21 @@ async def test_a_key_that_the_requester_made_is_no_second_person(identity: Ident
     asked = await _asked(identity, by=anna)
     assert await _code(_approve(identity, asked, by=straw)) == "approver_not_independent"
     assert await _code(_approve(identity, asked, by=puppet)) == "approver_not_independent"
-    by_the_maker = await _asked(identity, by=puppet)
-    assert (await _approve(identity, by_the_maker, by=anna)).state is S.APPROVED
+
+
+async def test_one_person_with_several_keys_is_no_second_person(identity: IdentityService) -> None:
+    async def made(by: str) -> str:
+        with caller(by):
+            scopes = [Scope.IDENTITY_ADMIN, Scope.APPROVAL_REQUEST, Scope.APPROVAL_APPROVE]
+            return (await identity.create_key(CreateKey(name="of " + by[:8], scopes=scopes))).key.key_id
+
+    anna, carl = await made("internal"), await made("internal")
+    left, right = await made(anna), await made(anna)
+    for requester, approver in ((left, anna), (left, right), (right, await made(left))):
+        asked = await _asked(identity, by=requester)
+        assert await _code(_approve(identity, asked, by=approver)) == "approver_not_independent"
+    asked = await _asked(identity, by=left)
+    assert (await _approve(identity, asked, by=await made(carl))).state is S.APPROVED
 
 
 async def test_it_cannot_be_used_before_it_is_approved(identity: IdentityService) -> None:

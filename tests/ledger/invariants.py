@@ -37,6 +37,15 @@ INVARIANTS = {
                    FROM ledger.lot_log GROUP BY account_id, lot_sequence) g
             ON g.account_id = l.account_id AND g.lot_sequence = l.sequence
         WHERE (l.remaining, l.held) IS DISTINCT FROM (l.amount + coalesce(g.amount, 0), coalesce(g.held, 0))""",
+    "what is to come is what held exchanges leave to be captured": """
+        SELECT a.account_id FROM ledger.account a
+        LEFT JOIN (SELECT substr(leg ->> 0, 5)::uuid AS account_id,
+                          sum((leg ->> 2)::bigint - (leg ->> 4)::bigint) AS amount
+                   FROM ledger.exchange_state, jsonb_array_elements(convert_from(progress, 'UTF8')::jsonb -> 1) leg
+                   WHERE is_held AND (leg ->> 2)::bigint > 0 GROUP BY 1) h USING (account_id)
+        WHERE a.incoming <> CASE WHEN a.account_type IN (
+            'funds', 'sales', 'paid_points', 'free_points', 'credit', 'receivable', 'trading_funds', 'btc',
+            'settled_sales', 'settled_claims') THEN coalesce(h.amount, 0) ELSE 0 END""",
     "no account is overdrawn": """
         SELECT l.account_id FROM ledger.account_log l JOIN ledger.account a USING (account_id)
         WHERE l.balance - l.held < 0 AND a.account_type <> 'credit'""",

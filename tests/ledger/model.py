@@ -241,10 +241,21 @@ class LedgerModel:
             if amount < 0 and account.available(now) + before < -amount:
                 return "insufficient_funds"
             cap = account.kind.cap
-            if amount > 0 and cap is not None and not ask.returning and account.balance + before + amount > cap:
-                return "retention_cap_exceeded"
+            if amount > 0 and cap is not None and not ask.returning:
+                if account.balance + self._incoming(account) + before + amount > cap:
+                    return "retention_cap_exceeded"
             pending[ask.account] = before + amount
         return ""
+
+    def _incoming(self, account: AccountModel) -> int:
+        """What held exchanges may still bring to an account."""
+        held = (each for each in self.exchanges.values() if each.state is ExchangeState.AUTHORIZED)
+        return sum(
+            leg.amount - leg.captured
+            for exchange in held
+            for leg in exchange.legs
+            if leg.account is account and leg.amount > 0
+        )
 
     def _post(self, name: str, asks: list[Ask], amounts: list[int], now: datetime, *, capture: bool) -> None:
         legs = [

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import datetime, timedelta
 
 import pytest
 
 from kessai.apps.verify import verify
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError, Refused, Unavailable
+from kessai.foundation.lease import DatabaseTime
 from kessai.services.ledger.api import Exchange
+from kessai.services.ledger.domain.types import load_account_types
 
-from .book import Another, Book
+from .book import FIRST_INSTANT, Another, Book, FakeClock, start
 from .invariants import broken
 
 CUSTOMERS = 6
@@ -143,3 +146,45 @@ async def test_sweep_and_spend_at_once_do_not_take_a_lot_twice(two: list[Book], 
     assert (await two[0].totals())["expiry_breakage"] == 10 * CUSTOMERS
     assert await broken(database) == []
     assert await verify(database.dsn) == []
+
+
+async def test_process_that_joins_with_a_slow_clock_is_counted(database: Database, clock: FakeClock) -> None:
+    ahead = FakeClock(clock.now() + timedelta(milliseconds=200))
+    first, fast = await start(database, ahead, load_account_types(None))
+    beside = Database(database.dsn)
+    try:
+        await fast.open("cus:1/funds")
+        await fast.give("cus:1/funds 1_000")
+        ahead.advance(seconds=1)
+        await fast.run("roll_up")
+        clock.advance(seconds=1)
+        second, slow = await start(beside, clock, load_account_types(None))
+        await slow.give("cus:1/funds 500")
+        ahead.advance(seconds=10)
+        clock.advance(seconds=10)
+        for book in (fast, slow):
+            assert await book.balance("bank/deposit") == -1_500
+        await slow.run("roll_up")
+        await fast.run("roll_up")
+        assert (await fast.totals())["deposit"] == -1_500
+        assert await verify(database.dsn) == []
+        await second.close()
+    finally:
+        await first.close()
+        await beside.close()
+
+
+async def test_process_keeps_its_own_slot_however_its_clock_stood_still(
+    book: Book, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stood_still(_: object) -> datetime:
+        return FIRST_INSTANT  # what a machine that has slept takes for the database's time
+
+    await book.open("cus:1/funds")
+    monkeypatch.setattr(DatabaseTime, "now", stood_still)
+    before = await database.fetch(None, "SELECT slot, epoch FROM ledger.writer ORDER BY slot")
+    for _ in range(3):
+        book.clock.advance(seconds=5)
+        await book.run("roll_up")
+        await book.give("cus:1/funds 1")
+    assert await database.fetch(None, "SELECT slot, epoch FROM ledger.writer ORDER BY slot") == before

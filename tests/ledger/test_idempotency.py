@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from kessai.apps.verify import verify
 from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.db import Database
 from kessai.foundation.errors import KeyReused, PaymentError
@@ -180,3 +181,155 @@ async def test_idempotency_key_of_a_batch_works_alike(ready: Book) -> None:
     await ready.shows("cus:1/funds", balance=4_680)
     with pytest.raises(KeyReused):
         await pay(ready, 11)
+
+
+async def _code(work: Awaitable[object]) -> str:
+    try:
+        await work
+    except PaymentError as refusal:
+        return refusal.code
+    return "done"
+
+
+REFUSED_BY_KEY: dict[str, tuple[Again, str, Again]] = {
+    "create": (
+        lambda b: b.move("cus:2/funds 300 > mer:1/unsettled_sales 300"),
+        "insufficient_funds",
+        lambda b: b.move("cus:2/funds 301 > mer:1/unsettled_sales 301"),
+    ),
+    "authorize": (
+        lambda b: b.hold("cus:2/funds 300 > mer:1/unsettled_sales 300"),
+        "insufficient_funds",
+        lambda b: b.move("cus:2/funds 300 > mer:1/unsettled_sales 300"),
+    ),
+    "capture": (
+        lambda b: b.capture("later"), "exchange_not_found", lambda b: b.capture("later", 1),
+    ),
+    "reverse": (
+        lambda b: b.reverse("gift", 40), "insufficient_funds", lambda b: b.reverse("gift", 30),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", REFUSED_BY_KEY)
+async def test_what_a_key_was_refused_stays_its_answer(
+    ready: Book, another: Another, database: Database, verb: str
+) -> None:
+    asked, code, other = REFUSED_BY_KEY[verb]
+    key = new_hex()
+    await ready.open("cus:2/funds")
+    await ready.give("cus:2/funds 50")
+    await ready.move("cus:2/funds 50 > cus:1/funds 50")
+    await ready.move("cus:1/funds 50 > cus:2/funds 50", name="gift")
+    await ready.move("cus:2/funds 50 > cus:1/funds 50")
+    assert await _code(_with_key(ready, key, asked)) == code
+    await ready.give("cus:2/funds 5000")
+    await ready.hold(PAY, name="later")
+    there = await picture(database)
+    for book in (ready, await another()):
+        assert await _code(_with_key(book, key, asked)) == code
+        assert await _code(_with_key(book, key, other)) == "idempotency_key_reused"
+    assert await picture(database) == there
+    assert await _code(_with_key(ready, new_hex(), asked)) == "done"
+    assert await verify(database.dsn) == []
+
+
+async def test_batch_partly_refused_is_replayed_word_for_word(ready: Book, database: Database) -> None:
+    key = new_hex()
+
+    async def send() -> tuple[list[str], bool]:
+        call = Call(request_key=key)
+        token = enter_call(call)
+        try:
+            refused = ready.request("cus:2/funds 5 > mer:1/unsettled_sales 5")
+            return await ready.batch(refused, ready.request("bank/deposit 9 > cus:1/funds 9")), call.replayed
+        finally:
+            leave_call(token)
+
+    assert await send() == (["account_not_found", "done"], False)
+    await ready.open("cus:2/funds")
+    await ready.give("cus:2/funds 100")
+    there = await picture(database)
+    assert await send() == (["account_not_found", "done"], True)
+    assert await picture(database) == there
+
+
+async def test_id_of_the_callers_own_may_be_tried_again_after_a_refusal(ready: Book) -> None:
+    key = new_hex()
+
+    def pay(book: Book) -> Awaitable[Exchange]:
+        return book.move("cus:2/funds 5 > mer:1/unsettled_sales 5", name="own")
+
+    await ready.open("cus:2/funds")
+    assert await _code(_with_key(ready, key, pay)) == "insufficient_funds"
+    await ready.give("cus:2/funds 5")
+    assert await _code(_with_key(ready, key, pay)) == "done"
+
+
+async def _as_client(book: Book, key: str, work: Again) -> str:
+    token = enter_call(Call(caller="key_1", request_key=key))
+    try:
+        return await _code(work(book))
+    finally:
+        leave_call(token)
+
+
+def _several(*names: str | None, amount: int = 5) -> Again:
+    async def send(book: Book) -> Exchange:
+        text = f"cus:1/funds {amount} > mer:1/unsettled_sales {amount}"
+        assert set(await book.batch(*(book.request(text, name=name) for name in names))) == {"done"}
+        return await book.exchange("paid")
+
+    return send
+
+
+OTHER_CONTENT: dict[str, tuple[Again, Again]] = {
+    "create": (lambda b: b.move(PAY, name="one"), lambda b: b.move(PAY, name="two")),
+    "reverse": (lambda b: b.reverse("paid", 5, reversal="one"), lambda b: b.reverse("paid", 5, reversal="two")),
+    "reverse-of-another": (lambda b: b.reverse("paid", 5), lambda b: b.reverse("more", 5)),
+    "capture-of-another": (lambda b: b.capture("order", 5), lambda b: b.capture("more", 5)),
+    "capture": (lambda b: b.capture("order", 5, action="one"), lambda b: b.capture("more", 5, action="two")),
+    "void-of-another": (lambda b: b.void("order"), lambda b: b.void("more")),
+    "batch": (_several("one", "two"), _several("three", "four")),
+    "longer-batch": (_several(None, None), _several(None, None, None)),
+    "mixed-batch": (_several("one", None), _several("one", None, amount=6)),
+}
+
+
+@pytest.mark.parametrize("verb", OTHER_CONTENT)
+async def test_clients_key_means_one_content_whatever_ids_it_names(
+    ready: Book, another: Another, database: Database, verb: str
+) -> None:
+    key, (first, second) = new_hex(), OTHER_CONTENT[verb]
+    await ready.hold(PAY, name="more")
+    assert await _as_client(ready, key, first) == "done"
+    there = await picture(database)
+    for book in (ready, await another()):
+        assert await _as_client(book, key, second) == "idempotency_key_reused"
+        assert await _as_client(book, key, first) == "done"
+    assert await picture(database) == there
+    assert await verify(database.dsn) == []
+
+
+async def test_clients_key_of_two_contents_at_once_means_one_of_them(
+    ready: Book, another: Another, database: Database
+) -> None:
+    key, other = new_hex(), await another()
+    told = await asyncio.gather(
+        *(
+            _as_client(book, key, lambda b, name=name: b.move(PAY, name=name))
+            for book in (ready, other)
+            for name in ("a", "b", "c")
+        )
+    )
+    before = await ready.balance("cus:1/funds")
+    assert sorted(told) == ["done"] * 2 + ["idempotency_key_reused"] * 4
+    assert before == 4_400
+
+
+async def test_batch_over_several_pages_has_one_key(ready: Book) -> None:
+    key = new_hex()
+    many = _several(*[None] * 1_500, amount=1)
+    for _ in range(2):
+        assert await _as_client(ready, key, many) == "done"
+    await ready.shows("cus:1/funds", balance=3_200)

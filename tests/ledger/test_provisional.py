@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from kessai.foundation.errors import Refused
-from kessai.services.ledger.api import ExchangeState, Freeze
+from kessai.services.ledger.api import CaptureExchange, ExchangeState, Freeze
 
-from .book import Book
+from .book import Book, action_id, exchange_id
 
 HOLD = "cus:1/funds 300 > mer:1/unsettled_sales 300"
 
@@ -173,17 +174,55 @@ async def test_many_expired_holds_are_all_released(book: Book) -> None:
     await book.shows("cus:1/funds", held=0, available=1_000)
 
 
-async def test_capture_cannot_pass_what_can_be_recorded(book: Book) -> None:
+async def test_holds_for_an_account_cannot_pass_what_can_be_recorded(book: Book) -> None:
     most = 10**16
     fits = (2**63 - 1) // most
     holds = [
         book.request(f"bank:{n}/deposit {most} > cus:5/sales {most}", name=f"hold-{n}", capture=False)
         for n in range(fits + 1)
     ]
-    assert set(await book.batch(*holds)) == {"done"}
+    assert await book.batch(*holds) == ["done"] * fits + ["balance_overflow"]
     for n in range(fits):
         await book.capture(f"hold-{n}")
-    with pytest.raises(Refused) as refusal:
-        await book.capture(f"hold-{fits}")
-    assert refusal.value.code == "balance_overflow"
     await book.shows("cus:5/sales", balance=fits * most)
+
+
+async def test_action_id_stands_for_one_action_of_each_exchange(book: Book) -> None:
+    await book.open("cus:1/funds")
+    await book.give("cus:1/funds 1_000")
+    for name in ("a", "b"):
+        await book.hold("cus:1/funds 100 > mer:1/unsettled_sales 100", name=name)
+    one, two = (CaptureExchange(exchange_id=exchange_id(name), action_id=action_id("x")) for name in ("a", "b"))
+    first = asyncio.create_task(book.move("cus:1/funds 1 > mer:1/unsettled_sales 1"))
+    await asyncio.sleep(0)  # what follows gathers behind it, and goes in one page
+    answers = await asyncio.gather(*(book.ledger.capture_exchange(request) for request in (one, two, one)))
+    await first
+    assert [answer.exchange_id for answer in answers] == [exchange_id("a"), exchange_id("b"), exchange_id("a")]
+
+
+async def test_hold_whose_targets_together_pass_what_can_be_recorded_is_refused(book: Book) -> None:
+    most, legs = 10**16, 60
+    request = " + ".join([f"bank/deposit {most}"] * legs) + " > " + " + ".join([f"cus:1/sales {most}"] * legs)
+    await book.open("cus:1/sales")
+    for _ in range(14):
+        await book.move(request)
+    await book.hold(request, name="held")
+    with pytest.raises(Refused, match="balance_overflow"):
+        await book.hold(request)
+    await book.capture("held")
+    await book.shows("cus:1/sales", balance=15 * legs * most)
+
+
+async def test_capture_that_returns_have_left_no_room_for_is_refused(book: Book) -> None:
+    most, legs = 10**16, 60
+    request = " + ".join([f"cus:1/sales {most}"] * legs) + " > " + " + ".join([f"bank/deposit {most}"] * legs)
+    back = " + ".join([f"bank/deposit {most}"] * legs) + " > " + " + ".join([f"cus:1/sales {most}"] * legs)
+    await book.open("cus:1/sales")
+    for _ in range(15):
+        await book.move(back)
+    await book.move(request, name="paid")
+    await book.hold(back, name="held")
+    await book.reverse("paid")
+    with pytest.raises(Refused, match="balance_overflow"):
+        await book.capture("held")
+    await book.shows("cus:1/sales", balance=15 * legs * most)

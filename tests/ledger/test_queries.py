@@ -302,3 +302,71 @@ async def test_hold_until_the_end_of_time_is_refused(book: Book) -> None:
         hold = book.hold("cus:1/funds 1 > mer:1/unsettled_sales 1", expires_at=at.replace(tzinfo=UTC))
         assert await _code_of(hold) == "expires_too_far"
     await book.shows("cus:1/funds", balance=10, held=0)
+
+
+async def test_snapshot_of_now_is_of_one_instant_while_payments_go_on(book: Book) -> None:
+    await book.open("cus:1/funds", "cus:2/funds")
+    await book.give("cus:1/funds 100_000")
+    looking = True
+
+    async def pay() -> None:
+        while looking:
+            await book.move("cus:1/funds 10 > cus:2/funds 10")
+            await book.move("cus:2/funds 10 > cus:1/funds 10")
+
+    payers = [asyncio.create_task(pay()) for _ in range(4)]
+    try:
+        for _ in range(100):
+            seen = await asyncio.gather(*(book.snapshot("cus:1/funds") for _ in range(4)))
+            torn = [each for each in seen if sum(lot.remaining_minor for lot in each.lots) != each.balance_minor]
+            assert torn == []
+    finally:
+        looking = False
+        await asyncio.gather(*payers)
+
+
+async def test_export_while_payments_go_on_adds_up(
+    book: Book, another: Another, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kessai.services.ledger.service.reader.EXPORT_PAGE", 3)
+    other = await another()
+    accounts = [f"cus:{number}/funds" for number in range(8)]
+    await book.open(*accounts)
+    for account in accounts:
+        await book.give(f"{account} 1000")
+    at = book.clock.advance(seconds=1)
+    book.clock.advance(seconds=1)
+    assert (await _stable(lambda: book.snapshot(accounts[-1], at))).balance_minor == 1_000
+    sums: dict[str, int] = {}
+    number = 0
+    async for log in book.export():
+        sums[log.exchange_id] = sums.get(log.exchange_id, 0) + log.amount_minor
+        number += 1
+        if number % 3 == 0:
+            payer, payee = accounts[number % 8], accounts[(number + 5) % 8]
+            await (book, other)[number % 2].move(f"{payer} 1 > {payee} 1")
+    assert number >= len(accounts)
+    assert set(sums.values()) == {0}
+
+
+async def test_available_leaves_out_expired_value_however_many_lots_there_are(book: Book) -> None:
+    for days in (1, 2, 2, 30):
+        await book.give(f"cus:1/free_points 100 expires={days}d")
+    await book.hold("cus:1/free_points 50 > bank/point_cost 50")
+    book.clock.advance(days=3)
+    await book.shows("cus:1/free_points", balance=400, held=50, available=100)
+    (listed,) = (await book.ledger.list_accounts(api.ListAccounts(owner="cus:1"))).accounts
+    assert listed.available_minor == 100
+
+
+async def test_snapshot_of_a_log_only_account_may_be_of_before_its_subtotal(book: Book) -> None:
+    await book.open("cus:1/sales")
+    for _ in range(3):
+        await book.give("cus:1/sales 100")
+        book.clock.advance(days=1)
+    await book.run("roll_up")
+    await book.give("cus:1/sales 100")
+    for days, balance in ((1, -100), (2, -200), (3, -300)):
+        at = FIRST_INSTANT + timedelta(days=days) - timedelta(seconds=1)
+        assert (await _stable(lambda at=at: book.snapshot("bank/deposit", at))).balance_minor == balance
+    assert (await book.snapshot("bank/deposit")).balance_minor == -400

@@ -32,8 +32,9 @@ TABLES = (
     "writer", "flush", "seal_anchor", "account", "account_event", "account_log", "hot_log", "hot_subtotal", "lot",
     "lot_log", "exchange", "exchange_reference", "exchange_action", "exchange_state", "outbox", "outbox_head",
 )  # fmt: skip
-EMPTY_TABLES = ("lease", "subscription_cursor", "parked_event")
-"""Of shared components; the ledger subscribes to nothing. A lease is real time and no fact."""
+EMPTY_TABLES = ("lease", "subscription_cursor", "parked_event", "account_type", "request_key")
+"""Of shared components; the ledger subscribes to nothing. A lease is real time and no fact, a type is configuration,
+a key is a client's and stands for what was asked, of which only the digest is known."""
 
 NOT_DERIVED = {
     ("writer", "lease_until"): "real time",

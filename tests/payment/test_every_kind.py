@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from importlib import resources
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -18,6 +21,7 @@ from kessai.foundation.ids import new_hex
 from kessai.services.bank.api import FailureCode, InstructionState
 from kessai.services.identity.api import content_digest
 from kessai.services.ledger.api import GetExchange, ListLots, OpenAccount, account_id_of
+from kessai.services.payment import store
 from kessai.services.payment.api import (
     Adjust,
     CancelEscrow,
@@ -308,6 +312,34 @@ async def test_cash_that_nobody_pays_lapses_or_is_canceled(world: World) -> None
     assert (await now_of(world, lapsing)).state is S.EXPIRED
     assert (await now_of(world, canceled)).state is S.CANCELED
     assert await world.balance(customer) == (0, 0)
+
+
+async def test_two_kinds_at_the_same_instant_cannot_pass_the_retention_cap_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer, other = await world.customer(funds=600_000), world.another_process()
+    await world.ledger.open_account(OpenAccount(owner=customer, account_type="trading_funds"))
+    into = ExchangeFunds(customer_id=customer, direction=Direction.IN, amount_minor=600_000,
+                         sources=[FundingSource(source="funds")])  # fmt: skip
+    await world.payments.exchange(into)
+    pending_for, both_have_read, reads = store.pending_for, asyncio.Barrier(2), count(1)
+
+    async def read_together(*arguments: Any) -> Any:
+        found = await pending_for(*arguments)
+        if next(reads) <= 2:
+            await both_have_read.wait()
+        return found
+
+    monkeypatch.setattr(store, "pending_for", read_together)
+    await other.open()
+    out = ExchangeFunds(customer_id=customer, direction=Direction.OUT, amount_minor=600_000, capture=False)
+    top_up = TopUp(customer_id=customer, source="store_payment", amount_minor=600_000)
+    made = await asyncio.gather(world.payments.exchange(out), other.top_up(top_up), return_exceptions=True)
+    await other.close()
+    refused = [each for each in made if isinstance(each, PaymentError)]
+    assert [each.code in ("payment_busy", "pending_above_cap") for each in refused] == [True]
+    again = world.payments.exchange(out) if isinstance(made[0], PaymentError) else world.payments.top_up(top_up)
+    assert await code_of(again) == "pending_above_cap"
 
 
 async def test_what_is_still_to_come_counts_towards_the_retention_cap(world: World) -> None:

@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kessai.foundation.errors import Invalid, Refused
 from kessai.services.payment import domain
@@ -100,6 +101,32 @@ def test_refunds_go_back_in_the_reverse_order_and_never_more_than_was_taken(
             assert all(left[each] == 0 for each in later)
         refunded += amount
     assert not any(left.values())
+
+
+@settings(deadline=None)
+@given(fundings, st.booleans(), st.data())
+def test_refunds_of_one_sources_part_alone_leave_the_others_theirs(
+    funding: list[Funding], parks: bool, data: st.DataObject
+) -> None:
+    total = sum(part.amount_minor for part in funding)
+    captured = data.draw(st.integers(1, total))
+    done = payment(PaymentState.CAPTURED, amount_minor=total, funding=funding, captured_minor=captured)
+    taken = domain.captured_by_source(funding, total if parks else captured)
+    let_go = domain.parts_of(payment(amount_minor=total, funding=funding), Action.CANCEL, total - captured, parks=parks)
+    if parks and let_go:
+        done = replace(
+            done, funding=domain.given_back(payment(amount_minor=total, funding=funding), let_go, parks=True)
+        )
+    while done.refunded_minor < captured:
+        amount = data.draw(st.integers(1, captured - done.refunded_minor))
+        parts = domain.parts_of(done, Action.REFUND, amount, parks=parks)
+        assert sum(parts.values()) == amount
+        alone = data.draw(st.sampled_from([None, *parts]))
+        went = parts if alone is None else {alone: parts[alone]}
+        refunded = done.refunded_minor + sum(went.values())
+        done = replace(done, refunded_minor=refunded, funding=domain.given_back(done, went, parks=parks))
+        assert all(0 <= part.returned_minor <= taken[part.source] for part in done.funding)
+    assert {part.source: part.returned_minor for part in done.funding} == taken
 
 
 @settings(deadline=None)

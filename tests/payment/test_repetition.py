@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TypeVar
 
 import pytest
 
@@ -28,6 +29,8 @@ from kessai.services.payment.api import (
 from kessai.services.payment.service import desk
 from kessai.services.payment.workflows import notes
 from tests.payment.world import World, key
+
+R = TypeVar("R")
 
 
 @pytest.fixture
@@ -62,6 +65,15 @@ async def resolved(world: World, refund_id: str) -> Refund:
         if found.state is not RefundState.UNKNOWN:
             return found
         await asyncio.sleep(0.02)
+
+
+async def insisted(ask: Callable[[], Awaitable[R]]) -> R:
+    """The answer to a request that is sent again and again under its key."""
+    while True:
+        try:
+            return await ask()
+        except RequestInProgress:
+            await asyncio.sleep(0.02)
 
 
 # -- the same request again -------------------------------------------------------------------------------------
@@ -250,6 +262,75 @@ async def test_a_lost_answer_is_asked_for_again_and_takes_effect_once(world: Wor
         assert payment.state is PaymentState.CAPTURED
     assert await world.sales() == 200
     assert await world.balance(customer) == (800, 800)
+
+
+@pytest.mark.parametrize("verb", ["capture", "cancel"])
+async def test_an_action_without_outcome_is_not_answered_with_what_the_payment_was_before(
+    world: World, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    customer = await world.customer(funds=1_000)
+    charge = await world.charge(customer, 100)
+
+    async def ask() -> PaymentRecord:
+        with key("action"):
+            if verb == "capture":
+                return await world.payments.capture_charge(CaptureCharge(charge_id=charge.payment_id))
+            return await world.payments.cancel_charge(CancelCharge(charge_id=charge.payment_id))
+
+    monkeypatch.setattr(desk, "ANSWER_WAIT_S", 0.0)
+    world.line.cut_before = 1_000_000
+    for _ in range(2):
+        with pytest.raises(RequestInProgress):
+            await ask()
+    assert (await world.payments.get_payment(GetPayment(payment_id=charge.payment_id))).state is charge.state
+    world.line.cut_before = 0
+    outcome = await insisted(ask)
+    assert outcome.state is (PaymentState.CAPTURED if verb == "capture" else PaymentState.CANCELED)
+    assert await ask() == outcome
+    assert await world.sales() == outcome.captured_minor
+
+
+async def test_a_creation_without_outcome_says_that_it_is_pending_and_ends_as_that_very_payment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = await world.customer(funds=1_000)
+
+    async def ask() -> PaymentRecord:
+        with key("charge"):
+            return await world.charge(customer, 100, capture=True)
+
+    monkeypatch.setattr(desk, "ANSWER_WAIT_S", 0.0)
+    world.line.cut_before = 1_000_000
+    told = await ask()
+    assert told.state is PaymentState.PENDING
+    with pytest.raises(RequestInProgress):
+        await ask()
+    world.line.cut_before = 0
+    outcome = await insisted(ask)
+    assert (outcome.payment_id, outcome.state) == (told.payment_id, PaymentState.CAPTURED)
+    assert await ask() == outcome
+    assert await world.balance(customer) == (900, 900)
+
+
+async def test_a_refund_without_outcome_says_that_it_is_pending_and_ends_as_that_very_refund(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = await world.customer(funds=1_000)
+    charge = await world.charge(customer, 100, capture=True)
+
+    async def ask() -> Refund:
+        with key("refund"):
+            return await world.payments.refund_charge(RefundCharge(charge_id=charge.payment_id))
+
+    monkeypatch.setattr(desk, "ANSWER_WAIT_S", 0.0)
+    world.line.cut_before = 1_000_000
+    told = await ask()
+    assert told.state is RefundState.PENDING
+    world.line.cut_before = 0
+    outcome = await insisted(ask)
+    assert (outcome.refund_id, outcome.state) == (told.refund_id, RefundState.SUCCEEDED)
+    assert await ask() == outcome
+    assert await world.balance(customer) == (1_000, 1_000)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -14,7 +13,7 @@ import pytest
 from kessai.foundation.db import Connection, Database
 from kessai.foundation.errors import Refused
 from kessai.sdk.workflow import Conflicted, Engine, Write
-from kessai.sdk.workflow.journal import CLAIM, SLOW_FLUSH, Journal
+from kessai.sdk.workflow.journal import Journal
 from tests.sdk.conftest import Engines, eventually, rows
 from tests.sdk.shop import INSERT
 from tests.sdk.shop.workflows import Order, Receipt, World, buy, saga
@@ -97,7 +96,7 @@ async def test_a_guard_that_does_not_match_fails_alone_among_its_neighbours(engi
     asked = [_buy(engine, key, of=row) for key, row in (("o1", None), ("o2", "there"), ("o3", None))]
     told = await asyncio.gather(*asked, return_exceptions=True)
     assert [getattr(each, "state", type(each)) for each in told] == ["PAID", Conflicted, "PAID"]
-    assert await rows(engines.database, "SELECT workflow_id FROM shop.workflow_claim ORDER BY 1") == [
+    assert await rows(engines.database, "SELECT workflow_id FROM shop.workflow_taken ORDER BY 1") == [
         ("w-o1",), ("w-o3",), ("w-there",)
     ]  # fmt: skip
 
@@ -107,7 +106,7 @@ async def test_nothing_of_a_refused_flush_is_written(engines: Engines) -> None:
     await _buy(engine, "there")
     with pytest.raises(Conflicted):
         await _buy(engine, "other", of="there")
-    for table in ("workflow_open", "workflow_claim", "workflow_done"):
+    for table in ("workflow_open", "workflow_taken", "workflow_done"):
         assert await rows(engines.database, f"SELECT 1 FROM shop.{table} WHERE workflow_id = 'w-other'") == []
 
 
@@ -174,62 +173,18 @@ async def test_a_refusal_stored_elsewhere_comes_back_to_a_start_that_was_under_w
     assert engines.world.attempts["w-o1:1"] == 1
 
 
-# -- claims and tokens are swept ------------------------------------------------------------------------------------
+# -- tokens are swept -------------------------------------------------------------------------------------------
 
 
-async def test_claims_go_once_no_flush_can_have_missed_them(engines: Engines) -> None:
+async def test_tokens_go_and_ids_stay_taken(engines: Engines) -> None:
     engine = await engines.open(lease_s=LONG_LEASE_S)
     await _buy(engine, "old")
-    await engines.database.fetch(
-        None, "UPDATE shop.workflow_claim SET claimed_at = claimed_at - $1::interval", CLAIM + timedelta(seconds=1)
-    )
     await _buy(engine, "new")
     await engine.journal.forget_old_tokens()
-    assert await rows(engines.database, "SELECT workflow_id FROM shop.workflow_claim") == [("w-new",)]
     assert await rows(engines.database, "SELECT count(*) FROM shop.workflow_flush") == [(1,)]
+    assert await rows(engines.database, "SELECT count(*) FROM shop.workflow_taken") == [(2,)]
     handle = await engine.start(buy, _order("old")[0], workflow_id="w-old")
     assert handle.replayed
-
-
-async def test_a_start_that_was_slow_to_be_durable_is_claimed_anew_before_it_goes_on(engines: Engines) -> None:
-    engine = await engines.open(lease_s=LONG_LEASE_S)
-    journal, write = engine.journal, engine.journal._write  # pyright: ignore[reportPrivateUsage]
-
-    async def slow(number: int, entries: list[Any]) -> None:
-        await write(number, entries)
-        moment, at = journal._moment or pytest.fail("it is connected")  # pyright: ignore[reportPrivateUsage]
-        journal._moment = (moment + SLOW_FLUSH, at)  # pyright: ignore[reportPrivateUsage]  (as if it had taken so long)
-
-    journal._write = slow  # type: ignore[method-assign]  # pyright: ignore[reportPrivateUsage]
-    engines.world.gate = asyncio.Event()
-    before = await rows(engines.database, "SELECT clock_timestamp()")
-    handle = await engine.start(buy, _order("o1")[0], workflow_id="w1", writes=_order("o1")[1])
-    ((claimed_at,),) = await rows(engines.database, "SELECT claimed_at FROM shop.workflow_claim")
-    assert claimed_at >= before[0][0] + SLOW_FLUSH
-    engines.world.gate.set()
-    assert (await handle.result()).state == "PAID"
-
-
-async def test_a_workflow_that_is_adopted_is_claimed_anew(engines: Engines) -> None:
-    doomed = await engines.open()
-    engines.world.gate = asyncio.Event()
-    await doomed.start(buy, _order("o1")[0], workflow_id="w1", writes=_order("o1")[1])
-    await engines.database.fetch(None, "DELETE FROM shop.workflow_claim")
-    await doomed.crash()
-    survivor = await engines.open()
-    await eventually(lambda: survivor.counts.adopted)
-    assert await rows(engines.database, "SELECT workflow_id FROM shop.workflow_claim") == [("w1",)]
-    engines.world.gate.set()
-
-
-async def test_an_executor_takes_its_time_from_the_database(engines: Engines) -> None:
-    engines.clock.now = lambda: pytest.fail("claims are not business time")  # type: ignore[method-assign]
-    engine = await engines.open(lease_s=LONG_LEASE_S)
-    journal = engine.journal
-    await journal._connected()  # pyright: ignore[reportPrivateUsage]
-    ((before,),) = await rows(engines.database, "SELECT clock_timestamp()")
-    taken = journal._database_time()  # pyright: ignore[reportPrivateUsage]
-    assert abs(taken - before) < CLAIM / 2
 
 
 # -- a lost answer --------------------------------------------------------------------------------------------------

@@ -123,6 +123,22 @@ async def test_a_queue_whose_executor_crashes_anywhere_is_worked_off(engines: En
     await eventually(lambda: rows(engines.database, "SELECT 1 FROM shop.workflow_queued HAVING count(*) = 0"))
 
 
+async def test_a_story_that_ends_before_its_executor_has_is_crashed_at_its_last_flush_too(engines: Engines) -> None:
+    told: list[str] = []
+
+    async def scenario(engine: Engine[World], name: str) -> str:
+        await engine.start(errand_child, Order(order_id=name, amount=3), workflow_id=name)
+        told.append(name)
+        return name  # without waiting for what it comes to
+
+    async for outcome in crashes_everywhere(opener(engines), scenario):
+        assert outcome.happened == 1
+    await engines.open()
+    await eventually(lambda: rows(engines.database, "SELECT 1 FROM shop.workflow_open HAVING count(*) = 0"))
+    done = await rows(engines.database, "SELECT workflow_id FROM shop.workflow_done")
+    assert {each for (each,) in done} == set(told)
+
+
 async def test_a_queued_id_that_was_started_some_other_way_gives_up_its_place(engines: Engines) -> None:
     putter = await engines.open()
     engines.world.gate = asyncio.Event()

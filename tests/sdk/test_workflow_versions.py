@@ -63,8 +63,8 @@ async def test_changed_code_without_a_patch_parks_and_shows_both_steps(engines: 
     await engines.database.fetch(
         None,
         "INSERT INTO shop.workflow_log"
-        " (workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at)"
-        " SELECT workflow_id, 2, 1, 'take', argument_hash, false, '2', 0, recorded_at"
+        " (workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at, started_at)"
+        " SELECT workflow_id, 2, 1, 'take', argument_hash, false, '2', 0, recorded_at, started_at"
         " FROM shop.workflow_log WHERE seq = 1",
     )
     CHANGED["renamed"] = True

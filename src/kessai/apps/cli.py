@@ -59,6 +59,7 @@ def up(
     ] = None,
     account_types: Annotated[str | None, typer.Option(help="Account types as TOML, in place of the built-in.")] = None,
     payment_kinds: Annotated[str | None, typer.Option(help="Payment kinds as TOML, in place of the built-in.")] = None,
+    outside: Annotated[str | None, typer.Option(help="How long is waited for whom outside, as TOML.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
     log_format: Annotated[str | None, typer.Option(help="json or text.", show_default="json")] = None,
     config: ConfigFile = None,

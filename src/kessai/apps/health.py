@@ -46,7 +46,7 @@ async def _why_not_ready(platform: Platform) -> str | None:
         return "starting or stopping"
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
-            await platform.database.fetch(None, "SELECT 1")
+            rows = await platform.database.fetch(None, "SELECT current_setting('transaction_read_only') AS read_only")
     except (PaymentError, TimeoutError):
         return "the database does not answer"
-    return None
+    return "the database takes no writes" if rows[0]["read_only"] == "on" else None

@@ -16,6 +16,7 @@ from kessai.services.bank.jobs import collect_results, repair_instructions, rese
 from kessai.services.cardgateway.jobs import repair_cards
 from kessai.services.payment.jobs import expire_authorizations, expire_orders, forget_codes, look_after_waiting
 from kessai.services.sandbox.api import JobDone
+from kessai.services.tracer.jobs import expire_processings, forget_notices
 
 if TYPE_CHECKING:
     from kessai.apps.wiring import Platform
@@ -51,6 +52,9 @@ JOBS: Mapping[str, Job] = {
     "expire-exchanges": Job(lambda p: p.ledger_jobs.expire_exchanges(), "release holds past their time"),
     "expire-lots": Job(lambda p: p.ledger_jobs.expire_lots(), "post expired value to breakage (失効)"),
     "roll-up": Job(lambda p: p.ledger_jobs.roll_up(), "bring subtotals of log-only accounts up to date"),
+    "expire-processings": Job(lambda p: expire_processings(p.tracer), "decide processings past their deadline"),
+    "forget-notices": Job(lambda p: forget_notices(p.tracer), "remove what participants were told long ago"),
+    "retire-workflows": Job(lambda p: p.retention.run(), "forget, once a day, what workflows did long ago"),
     "anchor-seals": Job(_anchor, "bind the heads of all seal chains together"),
 }
 """In the order in which they run: payments let go of their holds before the ledger looks for what nobody released."""

@@ -1,6 +1,8 @@
 """One serving process: REST (uvicorn) and gRPC side by side over one Platform, until it is told to stop.
 
-Stopping loses nothing: listeners close, requests in flight are answered, queues drain, leases are released.
+Stopping loses nothing: listeners close, requests in flight are answered, queues drain, leases are released. It takes
+seconds: a workflow that waits for somebody outside for longer is durable, and goes on in another process or after the
+next start.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ log = structlog.get_logger(__name__)
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 65
-STOP_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+"""How long requests in flight may take to be answered: no payment takes longer to say that its outcome is UNKNOWN."""
 
 
 class _Rest(uvicorn.Server):
@@ -66,8 +69,10 @@ async def serve(
         await _until_either(serving, stop)
         platform.ready = False
         rest.should_exit = True
+        loop = asyncio.get_running_loop()
+        until = loop.time() + STOP_TIMEOUT_S
         await asyncio.gather(serving, grpc_server.stop(STOP_TIMEOUT_S))
-        if not await carried_to_completion(STOP_TIMEOUT_S):
+        if not await carried_to_completion(max(0.0, until - loop.time())):
             log.warning("stopped_with_work_underway")
     finally:
         await scheduler.close()

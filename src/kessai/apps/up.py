@@ -35,6 +35,8 @@ async def _up(settings: Settings) -> None:
     stopping = Stopping()
     stopping.listen(signal.SIGINT, signal.SIGTERM)
     several = settings.workers > 1
+    if settings.port == settings.grpc_port and settings.port:
+        raise OperatorError(f"REST and gRPC cannot both listen on {settings.host}:{settings.port}; name another port.")
     # First of all, and for oneself: a shared port would not tell that somebody is there already.
     bound_socket(settings.host, settings.port).close()
     bound_socket(settings.host, settings.grpc_port, way="gRPC").close()
@@ -55,12 +57,14 @@ def _load(settings: Settings) -> None:
 
     Raises ConfigError before anything is written when the configuration is wrong.
     """
+    from kessai.apps.patience import read_patience
     from kessai.apps.wiring import DOORS, document_of, load_payment_kinds
     from kessai.foundation.door.openapi import openapi_bytes
     from kessai.services.ledger.domain.types import load_account_types
 
     load_account_types(document_of(settings.account_types, "account_types.toml"))
     load_payment_kinds(settings.payment_kinds)
+    read_patience(document_of(settings.outside, "outside.toml"))
     importlib.import_module("kessai.apps.workers")
     openapi_bytes(DOORS)
 

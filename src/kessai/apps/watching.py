@@ -73,8 +73,10 @@ class Alerts(Collector):
 
 
 def engine_options(settings: Settings, vault: Vault, service: str, alerts: Alerts) -> Options:
-    """How the platform's engine of a service is set: its alerts, and what it encrypts."""
-    options = Options(alert=alerts.of(service), seals=settings.seal_workflows)
+    """How the platform's engine of a service is set: its alerts, what it encrypts, what it keeps in memory."""
+    options = Options(
+        alert=alerts.of(service), seals=settings.seal_workflows, rest_after_s=settings.workflow_rest_after_s
+    )
     if vault.configured:
         options["codec"] = VaultCodec(vault, service)
     return options

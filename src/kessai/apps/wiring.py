@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from kessai.apps import health, jobs
+from kessai.apps.doubts import Doubts
 from kessai.apps.gauges import PlatformGauges
+from kessai.apps.patience import read_patience
+from kessai.apps.proving import Proving
+from kessai.apps.retention import WorkflowRetention
 from kessai.apps.watching import Alerts, engine_options, trace
 from kessai.foundation.clock import Clock, SandboxClock, SystemClock
 from kessai.foundation.config import Settings, TomlDocument, load_toml, read_toml
@@ -38,6 +43,7 @@ from kessai.services.ledger.domain.types import load_account_types
 from kessai.services.ledger.jobs import LedgerJobs
 from kessai.services.ledger.service import LedgerService
 from kessai.services.ledger.store import SCHEMA as LEDGER
+from kessai.services.ledger.store.shapes import settle_shapes
 from kessai.services.payment.api import Payment
 from kessai.services.payment.domain.kinds import PaymentKinds, read_kinds
 from kessai.services.payment.service import PaymentService
@@ -46,12 +52,25 @@ from kessai.services.payment.subscribers import bank_results, lapsed_holds
 from kessai.services.sandbox.api import JobDone, Sandbox
 from kessai.services.sandbox.service import SandboxService
 from kessai.services.sandbox.store import SCHEMA as SANDBOX
+from kessai.services.tracer.api import Tracer
+from kessai.services.tracer.domain.rules import read_rules
+from kessai.services.tracer.store import SCHEMA as TRACER
 
-SCHEMAS: tuple[SchemaSpec, ...] = (IDENTITY, SANDBOX, LEDGER, CARDGATEWAY, BANK, PAYMENT)
+SCHEMAS: tuple[SchemaSpec, ...] = (IDENTITY, SANDBOX, LEDGER, CARDGATEWAY, BANK, PAYMENT, TRACER)
 """What `migrate` brings up to date, in this order."""
 
-SOURCES = ("ledger", "bank", "payment")
-"""Whose events are relayed."""
+WITH_WORKFLOWS = tuple(spec.service for spec in SCHEMAS if "kessai.sdk.workflow" in spec.components)
+"""Services that run workflows."""
+
+SOURCES = ("ledger", "bank", "cardgateway", "payment")
+"""Whose events are relayed; all of them tell the tracer which processings they touched."""
+
+CALLS = {"payment": ("ledger", "cardgateway", "bank")}
+"""Whom a service calls for effects."""
+
+
+GRACE_S = 3.0
+"""How long workflows may take to come to their end when the platform stops."""
 
 
 def load_payment_kinds(path: str | None = None) -> PaymentKinds:
@@ -67,14 +86,25 @@ def document_of(path: str | None, name: str) -> TomlDocument:
 async def prepare(database_url: str, settings: Settings) -> str | None:
     """Migrate a database; gives the secret of its first API key when it had none yet.
 
-    Raises OperatorError when the database is newer than this program.
+    Raises OperatorError when the database is newer than this program, or has accounts that the configured account
+    types would misread.
     """
     database = Database(require_dsn(database_url), isolation=settings.isolation)
     try:
         await migrate(database, list(SCHEMAS))
+        await _settle_account_types(database, settings)
+        await WorkflowRetention(database, SystemClock(), settings, WITH_WORKFLOWS).make_room()
         return await IdentityService(database, SystemClock()).ensure_first_key()
     finally:
         await database.close()
+
+
+async def _settle_account_types(database: Database, settings: Settings) -> None:
+    """What is kept under a type is read as that type says: a configuration that says otherwise must not start."""
+    document = document_of(settings.account_types, "account_types.toml")
+    for misfit in await settle_shapes(database, load_account_types(document)):
+        path = ("types", misfit.account_type, *([] if misfit.attribute is None else [misfit.attribute]))
+        raise document.error(path, misfit.reason)
 
 
 class Platform:
@@ -93,19 +123,30 @@ class Platform:
         self.clock: Clock = moved if self.sandbox else SystemClock()
         types = load_account_types(document_of(settings.account_types, "account_types.toml"))
         kinds = load_payment_kinds(settings.payment_kinds)
+        patience = read_patience(document_of(settings.outside, "outside.toml"))
         self.identity = IdentityService(self.database, self.clock)
         self.ledger = LedgerService(self.database, self.clock, types)
         self.vault = Vault(read_vault_keys(settings.vault_keys))
         alerts = Alerts()
         gateway = HttpGateway(destination_of(settings.card_gateway_url, settings.card_gateway_key))
         self.cardgateway = CardGatewayService(
-            self.database, self.clock, gateway, **engine_options(settings, self.vault, "cardgateway", alerts)
+            self.database,
+            self.clock,
+            gateway,
+            patience.card_gateway,
+            **engine_options(settings, self.vault, "cardgateway", alerts),
         )
         bank = HttpBank(bank_at(settings.bank_url, settings.bank_key))
         self.bank = BankService(
-            self.database, self.clock, bank, self.vault, **engine_options(settings, self.vault, "bank", alerts)
+            self.database,
+            self.clock,
+            bank,
+            self.vault,
+            patience.bank,
+            **engine_options(settings, self.vault, "bank", alerts),
         )
-        self.bank_results = BankResults(self.database, self.bank)
+        self.bank_results = BankResults(self.database, self.bank, patience.bank)
+        self.doubts = Doubts(self.cardgateway, self.bank)
         self.payment = PaymentService(
             self.database,
             self.clock,
@@ -118,13 +159,17 @@ class Platform:
             **engine_options(settings, self.vault, "payment", alerts),
         )
         self.engines: list[Engine[Any]] = [self.cardgateway.engine, self.bank.engine, self.payment.engine]
+        self.retention = WorkflowRetention(self.database, self.clock, settings, WITH_WORKFLOWS)
         self.ledger_jobs = LedgerJobs(self.database, self.clock, self.ledger, types)
+        self.proving = self._proving()
+        self.tracer = self.proving.tracer
         self.relays = [Relay(self.database, source) for source in SOURCES]
         self.subscriptions = [
             lapsed_holds(self.database, self.clock, self.payment),
             bank_results(self.database, self.clock, self.payment),
+            *self.proving.subscriptions,
         ]
-        for each in (PlatformGauges(self), WorkflowMetrics(*self.engines), alerts):
+        for each in (PlatformGauges(self), WorkflowMetrics(*self.engines), alerts, self.doubts):
             self.figures.register(each)
         self._clock_service = SandboxService(
             self.database,
@@ -144,20 +189,28 @@ class Platform:
         await self.bank.open()
         if self.settings.bank_url is not None:
             await self.bank_results.open()
+        self.doubts.open()
         await self.payment.open()
-        for each in (*self.relays, *self.subscriptions):
+        for each in (*self.relays, *self.subscriptions, self.proving):
             await each.open()
         self.ready = True
 
-    async def close(self) -> None:
-        """Carry what was accepted to its end, in the order in which work flows, then disconnect."""
+    async def close(self, *, grace_s: float = GRACE_S) -> None:
+        """Carry what was accepted to its end, in the order in which work flows, then disconnect.
+
+        Workflows have `grace_s` in all: what waits for somebody outside for longer is durable, and is taken up by
+        another process or by the next start.
+        """
         self.ready = False
-        for subscription in self.subscriptions:
-            await subscription.close()
-        await self.payment.close()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + grace_s
+        for each in (*self.subscriptions, self.proving):
+            await each.close()
+        await self.payment.close(grace_s=grace_s)
+        await self.doubts.close()
         await self.bank_results.close()
-        await self.bank.close()
-        await self.cardgateway.close()
+        await self.bank.close(grace_s=max(0.0, until - loop.time()))
+        await self.cardgateway.close(grace_s=max(0.0, until - loop.time()))
         await self.ledger.close()
         for relay in self.relays:
             await relay.close()
@@ -172,6 +225,7 @@ class Platform:
             (Payment, self.payment),
             (CardGateway, self.cardgateway),
             (Bank, self.bank),
+            (Tracer, self.tracer),
             (Identity, self.identity),
         ]
         return [*doors, (Sandbox, self._clock_service)] if self.sandbox else doors
@@ -198,9 +252,19 @@ class Platform:
             timeout_ms=self.settings.request_timeout_ms,
         )
 
+    def _proving(self) -> Proving:
+        services = {
+            "ledger": self.ledger,
+            "cardgateway": self.cardgateway,
+            "bank": self.bank,
+            "payment": self.payment,
+        }
+        rules = read_rules(document_of(self.settings.tracer, "tracer.toml"))
+        return Proving(self.database, self.clock, rules, services, CALLS)
+
     async def _due_jobs(self) -> list[JobDone]:
         return await jobs.run_due(self)
 
 
-DOORS: tuple[type, ...] = (Ledger, Payment, CardGateway, Bank, Identity, Sandbox)
+DOORS: tuple[type, ...] = (Ledger, Payment, CardGateway, Bank, Tracer, Identity, Sandbox)
 """Every door that the platform can show, as contracts/ has them."""

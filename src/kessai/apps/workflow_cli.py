@@ -350,9 +350,9 @@ def _run(work: Callable[[Desk], Awaitable[R]], service: str | None, data: str | 
 
 
 def _services(asked: str | None) -> list[str]:
-    from kessai.apps.wiring import SCHEMAS
+    from kessai.apps.wiring import WITH_WORKFLOWS
 
-    known = [spec.service for spec in SCHEMAS if "kessai.sdk.workflow" in spec.components]
+    known = list(WITH_WORKFLOWS)
     if asked is not None and asked not in known:
         raise OperatorError(f"--service is one of {', '.join(known)}.")
     return known if asked is None else [asked]

@@ -187,6 +187,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A file of account types in place of the platform's own."""
     payment_kinds: str | None = None
     """A file of payment kinds in place of the platform's own."""
+    outside: str | None = None
+    """A file of how long is waited for whom outside, in place of the platform's own."""
+    tracer: str | None = None
+    """A file of the tracer's settings in place of the platform's own."""
     isolation: Literal["read committed", "repeatable read", "serializable"] | None = None
     """Transaction isolation; None leaves the database's own default."""
     card_gateway_url: str | None = None
@@ -201,6 +205,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Keys for what is kept encrypted: base64 of 32 bytes each, newest first, commas between; None: those of `data`."""
     seal_workflows: bool = False
     """Whether what workflows keep of requests, results and messages is encrypted under the vault's newest key."""
+    workflow_rest_after_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    """A workflow that waits for longer than this leaves memory until its time, or a message, has come."""
+    workflow_history_days: Annotated[int, msgspec.Meta(ge=1)] = 90
+    """How long what workflows did can be read after they ended."""
+    workflow_ids_days: Annotated[int, msgspec.Meta(ge=1)] = 400
+    """How long a request sent again is recognised; not shorter than the history is kept."""
     request_timeout_ms: Annotated[int, msgspec.Meta(ge=100, le=600_000)] = 30_000
     """Deadline of a request whose caller names none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

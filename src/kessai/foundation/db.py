@@ -34,8 +34,10 @@ SENDING_PAUSE_S = 0.001
 RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError, OSError)
 """What a cut connection looks like: the outcome of a commit in flight is then unknown until it is looked up."""
-EXHAUSTED = (asyncpg.InsufficientResourcesError,)
-"""Disk full, out of memory, too many connections: nothing was written."""
+READ_ONLY = asyncpg.ReadOnlySQLTransactionError
+"""A server that takes no writes: a standby, or what was the primary before a failover."""
+EXHAUSTED = (asyncpg.InsufficientResourcesError, READ_ONLY)
+"""Disk full, out of memory, too many connections, reads only: nothing was written."""
 
 AUDITOR_ROLE = "kessai_auditor"
 MAINTENANCE_ROLE = "kessai_maintenance"
@@ -115,8 +117,12 @@ class Database:
         pool = await self.pool(role)
 
         async def once() -> R:
-            async with pool.acquire() as connection, connection.transaction(isolation=isolation):
-                return await work(cast("Connection", connection))
+            try:
+                async with pool.acquire() as connection, connection.transaction(isolation=isolation):
+                    return await work(cast("Connection", connection))
+            except READ_ONLY:
+                await pool.expire_connections()  # who is asked next may be connected to the server that writes now
+                raise
 
         return await retrying(once)
 
@@ -148,6 +154,13 @@ async def everything_sent(connection: Connection) -> None:
     while not connection.is_closed() and transport.get_write_buffer_size():
         turns += 1
         await asyncio.sleep(0 if turns < SENDING_TURNS else SENDING_PAUSE_S)
+
+
+def nothing_written(error: Exception) -> Unavailable:
+    """What a caller is told after one of EXHAUSTED."""
+    if isinstance(error, READ_ONLY):
+        return Unavailable("database_unavailable", "The database takes no writes just now.")
+    return Unavailable("database_exhausted", "The database has no room for this just now.")
 
 
 async def retrying(work: Callable[[], Awaitable[R]]) -> R:

@@ -89,7 +89,7 @@ class GroupCommit(Generic[C, P, R]):
 
     async def submit(self, command: C) -> R:
         """The outcome of one command; raises its PaymentError."""
-        (outcome,) = await self.submit_all([command])
+        (outcome,) = await self._accept((command,))
         if isinstance(outcome, PaymentError):
             raise outcome
         return outcome
@@ -99,16 +99,21 @@ class GroupCommit(Generic[C, P, R]):
 
         Raises Unavailable `overloaded` when the queue is full. A caller that goes away does not undo its work.
         """
+        return await self._accept(commands)
+
+    def _accept(self, commands: Sequence[C]) -> asyncio.Future[list[R | PaymentError]]:
+        """Put commands into the queue; their outcomes come when their flush has landed."""
         if self._closing or (self.queued and self.queued + len(commands) > self._queue_max):
             raise Unavailable("overloaded", "Too much work is waiting; try again shortly.")
         future: asyncio.Future[list[R | PaymentError]] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(commands, future))
         self.queued += len(commands)
-        self._idle.clear()
-        self._wake.set()
-        if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
-        return await future
+        if len(self._queue) == 1:
+            self._idle.clear()
+            self._wake.set()
+            if self._runner is None:
+                self._runner = asyncio.create_task(self._run())
+        return future
 
     @property
     def idle(self) -> bool:

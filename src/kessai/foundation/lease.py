@@ -9,6 +9,7 @@ by one statement.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from weakref import WeakKeyDictionary
@@ -21,6 +22,8 @@ LEASE_S = 10.0
 RENEWALS_PER_LEASE = 3
 MOMENT_KEPT_S = 600.0
 """How long the database's time is reckoned on from one answer: clocks drift by milliseconds meanwhile."""
+SLEPT_S = 1.0
+"""How far the machine's two clocks may part before the database is asked again: one stands still while it sleeps."""
 
 
 class LeaseLost(Exception):
@@ -37,15 +40,18 @@ class DatabaseTime:
         """Gives one row with one column: the time."""
         self._moment: datetime | None = None
         self._asked_at = 0.0
+        self._asked_at_wall = 0.0
 
     async def now(self) -> datetime:
         """What the database's clock shows, within what clocks drift in ten minutes."""
-        now = asyncio.get_running_loop().time()
-        if self._moment is None or now - self._asked_at > MOMENT_KEPT_S:
+        now, wall = asyncio.get_running_loop().time(), time.time()
+        passed = now - self._asked_at
+        slept = abs(wall - self._asked_at_wall - passed) > SLEPT_S
+        if self._moment is None or passed > MOMENT_KEPT_S or slept:
             rows = await self._database.fetch(self._role, self._query)
-            self._moment, self._asked_at = rows[0][0], now
+            self._moment, self._asked_at, self._asked_at_wall, passed = rows[0][0], now, wall, 0.0
         assert self._moment is not None
-        return self._moment + timedelta(seconds=now - self._asked_at)
+        return self._moment + timedelta(seconds=passed)
 
 
 class Lease:

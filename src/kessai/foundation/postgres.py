@@ -32,6 +32,7 @@ import asyncpg
 import psutil
 
 from kessai.foundation.errors import OperatorError
+from kessai.foundation.machine import memory_mb
 
 DATABASE = "kessai"
 LOGIN = "postgres"
@@ -49,9 +50,8 @@ LOG_BYTES_MAX = 16 * 1024 * 1024
 SOCKET_PATH_MAX = 100
 
 SETTINGS: Mapping[str, str] = {
-    "shared_buffers": "256MB",
     "max_connections": "100",
-    "max_wal_size": "4GB",
+    "max_wal_size": "8GB",  # a page of a large ledger is logged whole once a checkpoint: let those be rare
     "checkpoint_timeout": "15min",
     "synchronous_commit": "on",
     "fsync": "on",
@@ -59,7 +59,12 @@ SETTINGS: Mapping[str, str] = {
     "log_timezone": "UTC",
     "log_error_verbosity": "terse",  # details would carry row values into the log
 }
-NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+NOT_DURABLE: Mapping[str, str] = {
+    "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "256MB",
+}  # fmt: skip
+BUFFERS_MB_MIN = 128
+BUFFERS_MB_MAX = 2_048
+"""`shared_buffers` is a quarter of the memory, between these; what is never used of it is never taken."""
 
 
 class Demotion(TypedDict, total=False):
@@ -118,7 +123,8 @@ class EmbeddedPostgres:
         self.data = data.absolute()
         self.cluster = self.data / "cluster"
         self.demoted = demotion()
-        self._settings = {**SETTINGS, **({} if durable else NOT_DURABLE), **(settings or {})}
+        buffers = f"{max(BUFFERS_MB_MIN, min(BUFFERS_MB_MAX, memory_mb() // 4))}MB"
+        self._settings = {**SETTINGS, "shared_buffers": buffers, **({} if durable else NOT_DURABLE), **(settings or {})}
         self._durable = durable
         self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None

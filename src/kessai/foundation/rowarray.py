@@ -8,7 +8,7 @@ record_recv of PostgreSQL (src/backend/utils/adt); integers are big-endian, a NU
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Literal, cast
@@ -179,3 +179,97 @@ def _framed(element_oid: int) -> Any:
 
 def _refuse(_: bytes) -> Any:
     raise NotImplementedError("such arrays are only sent")
+
+
+# -- plain columns --------------------------------------------------------------------------------------------------
+
+
+ARRAYS: dict[str, tuple[int, int]] = {
+    "uuid": (2951, 2950), "int8": (1016, 20), "int4": (1007, 23), "int2": (1005, 21), "bool": (1000, 16),
+    "timestamptz": (1185, 1184), "text": (1009, 25), "bytea": (1001, 17),
+}  # fmt: skip
+"""Of each type that columns are made of: its array's OID, and its own."""
+_WHOLE = {"int8": (_LENGTH.pack(8), ">q"), "int4": (_LENGTH.pack(4), ">i"), "int2": (_LENGTH.pack(2), ">h")}
+_TRUTHS = {None: _NULL, True: _LENGTH.pack(1) + b"\1", False: _LENGTH.pack(1) + b"\0"}
+_16 = _LENGTH.pack(16)
+_8 = _LENGTH.pack(8)
+_MOMENT = struct.Struct(">q")
+
+
+def accept_columns(connection: Connection) -> None:
+    """Have a connection take lists of plain values for arrays of them, encoded here.
+
+    The driver looks at every element whether it is an array itself, which takes longer than to encode it. Such arrays
+    are only sent on this connection, never read. A value that does not fit its column is refused before anything is
+    sent, as the driver does it.
+    """
+    settings = cast("Any", connection)._protocol.get_settings()
+    for name, (array_oid, element_oid) in ARRAYS.items():
+        settings.add_python_codec(
+            array_oid, f"_{name}", "pg_catalog", [], "scalar", _column(name, element_oid), _refuse, "binary"
+        )
+
+
+def _column(name: str, element_oid: int) -> Callable[[Sequence[Any]], bytes]:
+    values, nothing = _values_of(name), struct.pack(">iii", 0, 0, element_oid)
+
+    def encode(column: Sequence[Any]) -> bytes:
+        if not column:
+            return nothing
+        return _HEADER.pack(1, 0, element_oid, len(column), 1) + b"".join(values(column))
+
+    return encode
+
+
+def _values_of(name: str) -> Callable[[Sequence[Any]], list[bytes]]:
+    match name:
+        case "uuid":
+            return _uuids
+        case "text":
+            return _texts
+        case "bytea":
+            return _blobs
+        case "timestamptz":
+            return _moments
+        case "bool":
+            return lambda column: [_TRUTHS[value] for value in column]
+        case _:
+            head, form = _WHOLE[name]
+            pack = struct.Struct(form).pack
+            return lambda column: [_NULL if value is None else head + pack(value) for value in column]
+
+
+def _uuids(column: Sequence[Any]) -> list[bytes]:
+    try:
+        joined = bytes.fromhex("".join(column)) if set(map(len, column)) == {32} else b""
+    except TypeError:  # some are NULL, or no text
+        joined = b""
+    if len(joined) == 16 * len(column):
+        return [_16 + joined[at : at + 16] for at in range(0, len(joined), 16)]
+    return [_NULL if value is None else _16 + _uuid(value) for value in column]
+
+
+def _uuid(value: Any) -> bytes:
+    """Of 32 hexadecimal digits, or of a UUID."""
+    data = bytes.fromhex(value) if isinstance(value, str) else bytes(value.bytes)
+    if len(data) != 16:
+        raise ValueError("a uuid is 32 hexadecimal digits")
+    return data
+
+
+def _texts(column: Sequence[Any]) -> list[bytes]:
+    length = _LENGTH.pack
+    return [
+        _NULL if value is None else length(len(data := str.encode(value))) + data  # a type error where it is no text
+        for value in column
+    ]
+
+
+def _blobs(column: Sequence[Any]) -> list[bytes]:
+    length = _LENGTH.pack
+    return [_NULL if value is None else length(len(value)) + value for value in column]
+
+
+def _moments(column: Sequence[Any]) -> list[bytes]:
+    pack = _MOMENT.pack
+    return [_NULL if value is None else _8 + pack((value - _EPOCH) // _MICROSECOND) for value in column]

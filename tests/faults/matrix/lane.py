@@ -22,9 +22,9 @@ from kessai.foundation.outbound import Destination
 from kessai.foundation.vault import Vault, new_vault_key, read_vault_keys
 from kessai.services.bank.gateways import HttpBank
 from kessai.services.bank.service import BankService
+from kessai.services.cardgateway.domain import Patience
 from kessai.services.cardgateway.gateways import HttpGateway
 from kessai.services.cardgateway.service import CardGatewayService
-from kessai.services.cardgateway.workflows import Patience
 from kessai.services.ledger.domain.types import load_account_types
 from kessai.services.ledger.service import LedgerService
 from kessai.services.payment.api import PaymentRecord, PaymentState, Refund, RefundState

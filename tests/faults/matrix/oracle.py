@@ -227,6 +227,31 @@ def refund_escrow(amount: int, fee: int) -> Rule:
     return rule
 
 
+# -- where the customer's account was closed: only the card can get its part back ----------------------------------
+
+
+def refund_card_alone(model: Model, refused: str | None) -> bool:
+    """The card gets its part back, and nothing else."""
+    return refund(model.parts[CARD])(model, refused)
+
+
+def refund_escrow_card_alone(fee: int) -> Rule:
+    """The same of an escrow; of the fee, what is in proportion to the card's part goes back."""
+
+    def rule(model: Model, refused: str | None) -> bool:
+        return refund_escrow(model.parts[CARD], fee)(model, refused)
+
+    return rule
+
+
+def unpark_card_alone(model: Model, refused: str | None) -> bool:
+    """The card gets its part back; the rest stays parked."""
+    if refused is None:
+        model.taken[CARD] = 0
+        model.pay(MARKET, -model.parts[CARD])
+    return False
+
+
 # -- in one movement, inside or with a bank -----------------------------------------------------------------------
 
 
@@ -241,6 +266,18 @@ def move(*postings: tuple[Account, int], state: str = "CAPTURED") -> Rule:
             model.pay(account, amount)
         model.captured, model.state = model.amount, state
         model.held.clear()
+        return True
+
+    return rule
+
+
+def also(*postings: tuple[Account, int], refunded: int = 0) -> Rule:
+    """Value moves besides, or so much of the payment goes back."""
+
+    def rule(model: Model, _: str | None) -> bool:
+        for account, amount in postings:
+            model.pay(account, amount)
+        model.refunded += refunded
         return True
 
     return rule

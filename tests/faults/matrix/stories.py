@@ -9,6 +9,7 @@ from typing import Any
 
 from kessai.foundation.ids import bare, new_hex
 from kessai.services.identity.api import content_digest
+from kessai.services.ledger.api import CloseAccount, account_id_of
 from kessai.services.payment.api import (
     Adjust,
     CancelCharge,
@@ -41,7 +42,7 @@ from tests.faults.matrix.oracle import MARKET, MERCHANT, SELLER, Account, Rule
 from tests.faults.matrix.scene import Scene
 
 Act = Callable[[Scene], Awaitable[Any]]
-AMOUNT, FUNDS, ON_CARD = 1_000, 300, 700
+AMOUNT, FUNDS, ON_CARD, REPAYMENT = 1_000, 300, 700, 600
 CUSTOMER: Account = ("customer", "funds")
 
 
@@ -136,6 +137,18 @@ async def pass_3d_secure(scene: Scene) -> None:
     scene.lane.cards.books.challenge(f"cau_{bare(scene.payment_id)}", passed=True)
 
 
+async def close_funds(scene: Scene) -> None:
+    """The customer's account, which is empty by now, is closed."""
+    await scene.lane.ledger.close_account(CloseAccount(account_id=account_id_of(scene.owners["customer"], "funds")))
+
+
+async def repay(scene: Scene) -> None:
+    """The customer pays most of what is owed for this payment back."""
+    payment_id = scene.payment_id
+    await scene.ask("repay", Repay(customer_id=scene.owners["customer"], amount_minor=REPAYMENT))
+    scene.payment_id = payment_id
+
+
 def hear(prefix: str) -> Act:
     """The bank has come to an end with its order."""
 
@@ -165,6 +178,11 @@ def _customer(scene: Scene) -> str:
 
 def _id(scene: Scene) -> str:
     return scene.payment_id
+
+
+async def has_credit(scene: Scene) -> None:
+    """The customer has a credit line."""
+    await scene.open_account("customer", "credit", overdraft_limit_minor=AMOUNT)
 
 
 CARD = {"funds": FUNDS, "card": ON_CARD}
@@ -211,6 +229,15 @@ BY_CARD = (
     Story(
         name="charge_sold_and_refunded", kind="charge", party="card", prepare=(has_card,), begins=IN_POCKET, parts=CARD,
         steps=(SELL, Step(_refund(800), oracle.refund(800), ("refund",))),
+    ),
+    Story(
+        name="charge_refunded_to_its_card_alone", kind="charge", party="card", prepare=(has_card,), begins=IN_POCKET,
+        parts=CARD,
+        steps=(
+            SELL,
+            Step(close_funds, lambda _, __: True),
+            Step(_refund(800), oracle.refund_card_alone, ("refund",)),
+        ),
     ),
     Story(
         name="charge_captured_in_parts", kind="charge", party="card", prepare=(has_card,), begins=IN_POCKET, parts=CARD,
@@ -317,6 +344,33 @@ BY_CARD = (
             ),
         ),
     ),
+    Story(
+        name="escrow_canceled_for_its_card_alone", kind="escrow", party="card", prepare=(has_card,), begins=IN_POCKET,
+        parts=CARD,
+        steps=(
+            PARK,
+            Step(close_funds, lambda _, __: True),
+            Step(
+                asks("cancel_escrow", lambda s: CancelEscrow(escrow_id=_id(s))), oracle.unpark_card_alone, ("refund",)
+            ),
+        ),
+    ),
+    Story(
+        name="escrow_refunded_to_its_card_alone", kind="escrow", party="card", prepare=(has_card,), begins=IN_POCKET,
+        parts=CARD,
+        steps=(
+            PARK,
+            Step(
+                asks("capture_escrow", lambda s: CaptureEscrow(escrow_id=_id(s), fee_minor=100)),
+                oracle.pay_on(1_000, 100),
+            ),
+            Step(close_funds, lambda _, __: True),
+            Step(
+                asks("refund_escrow", lambda s: RefundEscrow(escrow_id=_id(s), amount_minor=900)),
+                oracle.refund_escrow_card_alone(70), ("refund",),
+            ),
+        ),
+    ),
 )  # fmt: skip
 
 BY_BANK = (
@@ -382,6 +436,35 @@ def _complete(*postings: tuple[Account, int]) -> Step:
 
 
 INSIDE = (
+    Story(
+        name="credit_refunded_after_repayment", kind="charge", prepare=(has_credit,), begins={CUSTOMER: REPAYMENT},
+        parts={"credit": AMOUNT},
+        steps=(
+            Step(
+                asks("create_charge", lambda s: CreateCharge(
+                    customer_id=_customer(s), merchant_id=s.owners["merchant"], amount_minor=AMOUNT,
+                    sources=[FundingSource(source="credit")], capture=True,
+                )),
+                oracle.move(
+                    (MERCHANT, AMOUNT), (("customer", "credit"), -AMOUNT), (("customer", "receivable"), AMOUNT)
+                ),
+            ),
+            Step(
+                repay,
+                oracle.also(
+                    (CUSTOMER, -REPAYMENT), (("customer", "credit"), REPAYMENT),
+                    (("customer", "receivable"), -REPAYMENT),
+                ),
+            ),
+            Step(
+                _refund(AMOUNT),
+                oracle.also(
+                    (MERCHANT, -AMOUNT), (("customer", "credit"), AMOUNT - REPAYMENT),
+                    (("customer", "receivable"), REPAYMENT - AMOUNT), (CUSTOMER, REPAYMENT), refunded=AMOUNT,
+                ),
+            ),
+        ),
+    ),
     Story(
         name="transfer", kind="transfer", begins={CUSTOMER: AMOUNT, ("friend", "funds"): 0}, parts={"funds": AMOUNT},
         steps=(

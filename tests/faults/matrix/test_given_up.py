@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 from msgspec.structs import replace
 
-from kessai.services.cardgateway.workflows import Patience
+from kessai.services.cardgateway.domain import Patience
 from kessai.services.payment.api import GetPayment
 from kessai.services.payment.workflows import notes
 from kessai.simulators.faults import PRESETS, Fault
@@ -38,6 +39,16 @@ async def _speak_again(lane: Lane) -> None:
     lane.cards.faults.clear()
 
 
+async def _speak_after_giving_up(lane: Lane) -> None:
+    """The gateway speaks again when it has been silent about a capture for longer than a new payment waits."""
+    unknown = "SELECT count(*) FROM payment.payment WHERE state = 'UNKNOWN'"
+    async with asyncio.timeout(PATIENCE_S):
+        while not (await lane.database.fetch(None, unknown))[0][0]:
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(5 * notes.GIVE_UP_S)
+    lane.cards.faults.clear()
+
+
 async def _code(lane: Lane, played: Played) -> str | None:
     payments = await lane.living("payment")
     return (await payments.get_payment(GetPayment(payment_id=played.payment_id))).refusal_code
@@ -57,6 +68,22 @@ async def test_what_stays_unknown_too_long_is_given_up_and_undone(
         played = await play(lane, case)
         await ending
         assert (played.faults, await _code(lane, played)) == ([], "gave_up")
+    assert await prove(lane) == []
+
+
+@pytest.mark.parametrize("when", ["", "before", "after"])
+async def test_a_part_capture_is_not_given_up_however_long_the_gateway_is_silent(
+    new_lane: NewLane, monkeypatch: pytest.MonkeyPatch, when: When
+) -> None:
+    monkeypatch.setattr(notes, "ANSWER_S", 0.2)
+    monkeypatch.setattr(notes, "GIVE_UP_S", 0.2)
+    lane, story = await new_lane(), STORIES["charge_captured_in_parts"]
+    ending = asyncio.create_task(_speak_after_giving_up(lane))
+    silent = dataclasses.replace(SILENT, refuses=False)
+    case = Case(story=story, call="capture", trouble=silent, service="payment" if when else "", flush=5, when=when)
+    played = await play(lane, case)
+    await ending
+    assert (played.faults, await _code(lane, played)) == ([], None)
     assert await prove(lane) == []
 
 

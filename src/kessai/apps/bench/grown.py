@@ -75,8 +75,9 @@ async def _half(options: Options, scene: Scene, steps: Steps, touch: Touch, side
         return ledger.order(order)
 
     steps.next(f"warming both, {touch} touches")
+    # The checkpoint comes first: after it each page of the database is logged whole once, which is part of warming.
+    await scene.settle()
     for ledger, crowd in sides:
         await ledger.order(Post(touch, crowd, min(WARM_EXCHANGES_MAX, crowd.count), seed=2))
-    await scene.settle()
     grown, empty = sides
     return await in_turns(options, steps, lambda seed: load(grown, seed), lambda seed: rate_of(load(empty, seed)))

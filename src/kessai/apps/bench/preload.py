@@ -208,9 +208,7 @@ class _Filler:
     async def open(self) -> None:
         """Load the account that every opening credit comes from."""
         account_id = account_id_of(FUNDING_OWNER, FUNDING_TYPE)
-        ((self._funding, _),) = await load_accounts(
-            self._connection, self._types, [account_id[4:]], lots={}, lock=False
-        )
+        ((self._funding, _),) = await load_accounts(self._connection, self._types, [account_id[4:]], lock=False)
 
     async def carry_out(self, order: Chunk | Finish) -> int:
         """The answer to one order: how many logs it has written."""

@@ -11,16 +11,25 @@ from kessai.foundation.db import Connection, Queries
 from kessai.services.ledger.domain.types import AccountTypes
 
 TOLD = "an account is what its events tell"
+PROMISED = "what is to come to an account is what held exchanges may bring it"
 ROWS_AT_ONCE = 2_000
 
 encode = msgspec.json.Encoder().encode
 
 
-async def check_accounts(connection: Connection, sql: Queries, types: AccountTypes, report: Report) -> None:
-    """Owner, type, asset, limits, freezes, closing and metadata of every account."""
+async def check_accounts(
+    connection: Connection, sql: Queries, types: AccountTypes, report: Report, incoming: dict[str, int]
+) -> None:
+    """Owner, type, asset, limits, freezes, closing, metadata and what is to come, of every account."""
     assets = {each.code: each.asset for each in types}
+    log_only = {each.code for each in types if each.log_only}
     async for row in connection.cursor(sql["accounts"], prefetch=ROWS_AT_ONCE):
         _check(row, assets, report)
+        key = "acc_" + row["account_id"].hex
+        promised = 0 if row["account_type"] in log_only else incoming.get(key, 0)
+        if row["incoming"] != promised:
+            text = f"it expects {row['incoming']}, exchanges hold {promised} for it"
+            report.add(PROMISED, "ledger.account", key, text)
 
 
 def _check(row: asyncpg.Record, assets: dict[str, str], report: Report) -> None:

@@ -14,11 +14,12 @@ from kessai.apps.verify import checks, events
 from kessai.apps.verify.accounts import check_accounts
 from kessai.apps.verify.bank import check_bank
 from kessai.apps.verify.cards import check_cards
+from kessai.apps.verify.checkout import check_checkout
 from kessai.apps.verify.courses import check_courses
 from kessai.apps.verify.finding import Report, Row, TooMany
 from kessai.apps.verify.gains import check_gains
 from kessai.apps.verify.pages import LOTS, Page, strays, strays_published
-from kessai.apps.verify.payments import check_payments
+from kessai.apps.verify.payments import business_now, check_payments
 from kessai.apps.verify.seals import Chains, check_anchors
 from kessai.apps.verify.streams import END, Stream, Windows
 from kessai.foundation.db import Connection, Queries, load_queries
@@ -119,6 +120,8 @@ class _Audit:
                 kinds=self._configuration.kinds,
                 sandbox="sandbox.clock" in tables,
             )
+            now = await business_now(self._connection, payment, sandbox="sandbox.clock" in tables)
+            await check_checkout(self._connection, self._report, now)
 
     async def _tables(self) -> set[str]:
         rows = await self._connection.fetch(load_queries(PACKAGE, file="sql/shared.sql")["tables"])
@@ -153,8 +156,8 @@ class _Audit:
             await _together(self._verify_pages(chains), self._verify_rows(self._beside))
         await chains.check_writers(connection, sql)
         await check_anchors(connection, sql, report)
-        await check_accounts(connection, sql, self._configuration.types, report)
-        await check_courses(connection, sql, report)
+        incoming = await check_courses(connection, sql, report)
+        await check_accounts(connection, sql, self._configuration.types, report, incoming)
         await check_gains(connection, sql, self._configuration.types, report)
 
     async def _verify_rows(self, connection: Connection) -> None:

@@ -22,6 +22,7 @@ ROWS = (
     Check("broken_instructions", "an instruction is what its steps make it"),
     Check("broken_instruction_steps", "an instruction only goes forward"),
     Check("abandoned_instructions", "every instruction under way is worked on"),
+    Check("abandoned_mandates", "every instruction under way is worked on"),
     Check("strange_instructions", "an instruction is its account's owner's"),
     Check("unpublished_instruction_steps", "every step of an instruction is published"),
 )

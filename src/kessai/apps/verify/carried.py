@@ -86,10 +86,10 @@ def faults_of(row: asyncpg.Record, kind: PaymentKind) -> list[str]:
         found.append(f"its exchange's kind is {carrier.kind}, its own {row['kind']}")
     if state == "REFUSED":
         return found
-    return found + _payee_faults(row, kind, carrier) + _funding_faults(row, kind, carrier, funding)
+    return found + _payee_faults(row, kind, carrier, funding) + _funding_faults(row, kind, carrier, funding)
 
 
-def _payee_faults(row: asyncpg.Record, kind: PaymentKind, carrier: Carrier) -> list[str]:
+def _payee_faults(row: asyncpg.Record, kind: PaymentKind, carrier: Carrier, funding: list[Funding]) -> list[str]:
     types = (kind.payee_account_type, *kind.payee_account_types)
     sides = (carrier.of(account_id_of(row["payee_id"], each), gets=True) for each in types)
     side = next((each for each in sides if each is not None), None)
@@ -98,7 +98,7 @@ def _payee_faults(row: asyncpg.Record, kind: PaymentKind, carrier: Carrier) -> l
     told = {
         "amount": (row["amount_minor"], side.amount),
         "captured": (_captured(row, kind, carrier), side.captured),
-        "given back": (_given_back(row, kind, carrier), side.back),
+        "given back": (_given_back(row, kind, carrier, funding), side.back),
     }
     return [
         f"its exchange's {name} is {there}, its own {mine}" for name, (mine, there) in told.items() if mine != there
@@ -111,23 +111,33 @@ def _captured(row: asyncpg.Record, kind: PaymentKind, carrier: Carrier) -> int:
     return row["captured_minor"]
 
 
-def _given_back(row: asyncpg.Record, kind: PaymentKind, carrier: Carrier) -> int:
+def _given_back(row: asyncpg.Record, kind: PaymentKind, carrier: Carrier, funding: list[Funding]) -> int:
     if row["state"] == "RETURNED":
         return row["amount_minor"]
     ended = row["state"] in ("CAPTURED", "CANCELED", "EXPIRED")
+    if kind.parks and not ended:  # a card may have got its part back while the rest could not go
+        return sum(part.returned_minor for part in funding)
     let_go = row["amount_minor"] - row["captured_minor"] if kind.parks and ended and carrier.state == "CAPTURED" else 0
     return row["refunded_minor"] + let_go
 
 
 def _funding_faults(row: asyncpg.Record, kind: PaymentKind, carrier: Carrier, funding: list[Funding]) -> list[str]:
     found: list[str] = []
+    told = any(part.returned_minor for part in funding)
     for part in funding:
         route = route_of(part.source, kind, row["payer_id"])
         side = carrier.of(account_id_of(route.owner, route.account_type), gets=False)
         gave = 0 if side is None else -side.amount
         if gave != part.amount_minor:
             found.append(f"it has {part.amount_minor} from {part.source}, its exchange {gave}")
+        elif side is not None and told and _differs(part.returned_minor, side.back, along=route.along is not None):
+            found.append(f"it gave {part.returned_minor} back to {part.source}, its exchange {side.back}")
     wanted = row["amount_minor"] + (0 if kind.parks else row["fee_minor"])
     if (total := sum(part.amount_minor for part in funding)) != wanted:
         found.append(f"its sources gave {total} in all, it takes {wanted}")
     return found
+
+
+def _differs(told: int, back: int, *, along: bool) -> bool:
+    """Whether a source got back something else; of what goes along with a receivable, less where that was repaid."""
+    return back > told if along else back != told

@@ -165,8 +165,9 @@ def _moved(posting: Posting) -> list[list[int]]:
     return [*moved, [posting[7], fresh]] if fresh > 0 and posting[5] is not None else moved
 
 
-async def check_courses(connection: Connection, sql: Queries, report: Report) -> None:
-    """The state of every exchange that has one, or should have."""
+async def check_courses(connection: Connection, sql: Queries, report: Report) -> dict[str, int]:
+    """The state of every exchange that has one, or should have; gives what those held may still bring, by account."""
+    incoming: dict[str, int] = {}
     async for row in connection.cursor(sql["courses"], prefetch=ROWS_AT_ONCE):
         key = "exc_" + row["exchange_id"].hex
         if row["birth"] is None:
@@ -180,7 +181,16 @@ async def check_courses(connection: Connection, sql: Queries, report: Report) ->
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, LookupError, TypeError) as error:
             report.add(COURSE, "ledger.exchange_state", key, f"its course cannot be worked out: {error}")
             continue
+        if course.state == "AUTHORIZED":
+            _add_incoming(course, incoming)
         _check(row, key, course, report)
+    return incoming
+
+
+def _add_incoming(course: Course, incoming: dict[str, int]) -> None:
+    for leg in course.legs:
+        if leg.amount > leg.captured:
+            incoming[leg.account_id] = incoming.get(leg.account_id, 0) + leg.amount - leg.captured
 
 
 def _course(row: asyncpg.Record) -> Course:

@@ -9,10 +9,11 @@ import msgspec
 
 from kessai.apps.verify.carried import faults_of
 from kessai.apps.verify.finding import Report
-from kessai.apps.verify.records import decode_effect
+from kessai.apps.verify.records import Effect, decode_effect
 from kessai.foundation.db import Connection, Queries
 from kessai.services.ledger.api import account_id_of
-from kessai.services.payment.domain.kinds import PaymentKinds
+from kessai.services.payment.domain import Along, PaymentKind
+from kessai.services.payment.domain.kinds import PAYER, PaymentKinds
 
 FINAL = "every payment past its deadline is final"
 MOVING = "every payment under way is worked on"
@@ -26,6 +27,8 @@ ROWS_AT_ONCE = 1_000
 
 HELD = ("AUTHORIZED", "PARTIALLY_CAPTURED", "REQUIRES_ACTION")
 UNDER_WAY = ("PENDING", "UNKNOWN")
+SURPLUS = ("refund", "cancel", "expire")
+"""Steps whose further exchange is of what was not owed any more."""
 
 
 async def check_payments(
@@ -132,7 +135,36 @@ def _against_reversal(row: asyncpg.Record, kinds: PaymentKinds) -> str | None:
         return f"its exchange reverses {reversal.reverses}, not the payment's"
     payee = account_id_of(row["payee_id"], kinds.require(row["kind"]).payee_account_type)
     amount = -sum(posting[3] for posting in reversal.postings if posting[1] == payee and posting[3] < 0)
-    return None if amount == row["amount_minor"] else f"its reversal gives back {amount}, it {row['amount_minor']}"
+    if amount != row["amount_minor"]:
+        return f"its reversal gives back {amount}, it {row['amount_minor']}"
+    return _against_surplus(row, kinds.require(row["kind"]), reversal)
+
+
+def _against_surplus(row: asyncpg.Record, kind: PaymentKind, reversal: Effect) -> str | None:
+    """What a reversal gave to whoever had advanced it, above what was still owed, must have gone on to the payer."""
+    pairs = {account for source in kind.sources.values() for account in _pair_of(source.along, row["payer_id"])}
+    over = sum(posting[3] for posting in reversal.postings if posting[1] in pairs)
+    if row["surplus_record"] is None:
+        return f"{over} of it were not owed any more, and went to nobody" if over else None
+    try:
+        got = _landed(decode_effect(row["surplus_record"]), kind, row["payer_id"])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return "the exchange of its surplus cannot be read"
+    return None if got == over else f"{over} of it were not owed any more, {got} went to the payer"
+
+
+def _pair_of(along: Along | None, payer_id: str) -> tuple[str, ...]:
+    if along is None:
+        return ()
+    sides = ((along.from_owner, along.from_account_type), (along.to_owner, along.to_account_type))
+    return tuple(account_id_of(payer_id if owner == PAYER else owner, each) for owner, each in sides)
+
+
+def _landed(effect: Effect, kind: PaymentKind, payer_id: str) -> int:
+    """What a surplus's exchange gave to the payer's accounts that such value may go to."""
+    types = {each for source in kind.sources.values() for each in source.surplus_account_types}
+    places = {account_id_of(payer_id, each) for each in types}
+    return sum(posting[3] for posting in effect.postings if posting[1] in places)
 
 
 def _check_further(row: asyncpg.Record, kinds: PaymentKinds, report: Report) -> None:
@@ -149,6 +181,10 @@ def _check_further(row: asyncpg.Record, kinds: PaymentKinds, report: Report) -> 
         return  # told of the payment itself
     got = {posting[1]: posting[3] for posting in effect.postings if posting[3] > 0}
     kind = kinds.require(row["kind"])
+    if row["action"] in SURPLUS:
+        if _landed(effect, kind, row["payer_id"]) <= 0:
+            report.add(FURTHER, "payment.payment_step", key, "its exchange does not give the payer anything")
+        return
     if row["action"] == "return":
         if effect.reverses != "exc_" + row["original_id"].hex or sum(got.values()) != row["amount_minor"]:
             report.add(FURTHER, "payment.payment_step", key, "its exchange does not give the payment back")

@@ -58,6 +58,7 @@ class AccountEvent(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=
     closed: bool | None = None
     overdraft: int | None = None
     metadata: dict[str, str] | None = None
+    incoming: int | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

@@ -97,6 +97,9 @@ class _Reply:
             (b"x-request-id", self.request_id.encode()),
             *more,
         ]
+        whole = getattr(getattr(self._send, "__self__", None), "write_whole", None)
+        if whole is not None and whole(status, headers, body):
+            return
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
@@ -127,6 +130,7 @@ class _Verb:
         self._reader = RequestReader(bound)
         self._body_bytes_max = body_bytes_max(bound.spec)
         self._encoder = msgspec.json.Encoder()
+        self._deadlines = gate.deadlines
 
     async def _admit(self, headers: Headers, request_id: str) -> Call:
         return await admit(
@@ -184,12 +188,12 @@ class VerbEndpoint(_Verb):
         reply = _Reply(send, request_id_of(_text(headers, b"x-request-id")))
         loop = asyncio.get_running_loop()
         call: Call | None = None
-        timer: asyncio.TimerHandle | None = None
+        step: int | None = None
         try:
             call = await self._admit(headers, reply.request_id)
             timeout_ms = timeout_ms_of(_text(headers, b"x-request-timeout-ms"), self._gate.timeout_ms)
             call.deadline = loop.time() + timeout_ms / 1000
-            timer = loop.call_at(call.deadline, reply.expire)
+            step = self._deadlines.add(call.deadline, reply.expire)
             request = await self._request(scope, receive, headers, values)
             if not reply.status:
                 body = self._encoder.encode(await perform(self._method, request, call))
@@ -200,8 +204,8 @@ class VerbEndpoint(_Verb):
             known = public_error(error, verb=self._spec.name, request_id=reply.request_id)
             await reply.refusal(known, call)
         finally:
-            if timer is not None:
-                timer.cancel()
+            if step is not None:
+                self._deadlines.met(step, reply.expire)
         self._gate.observe(self._spec.name, reply.status, perf_counter() - started)
 
 

@@ -40,7 +40,7 @@ class _OnePiece(RequestResponseCycle):
         if start is None:
             await super().send(message)
         elif self._is_plain(start, message):
-            self._write(start, message.get("body", b""))
+            self._write(start["status"], start["headers"], message.get("body", b""))
         else:
             await super().send(cast("Any", start))
             await super().send(message)
@@ -48,15 +48,25 @@ class _OnePiece(RequestResponseCycle):
     def _is_plain(self, start: Message, message: Message) -> bool:
         """A whole answer of known length, on a connection that stays and can take it now."""
         return (
-            not (message.get("more_body", False) or self.disconnected or self.flow.write_paused)
-            and self.keep_alive
-            and self.scope["method"] != "HEAD"
+            not message.get("more_body", False)
+            and self._takes_whole()
             and _is_sound(start.get("headers", ()), len(message.get("body", b"")))
         )
 
-    def _write(self, start: Message, body: bytes) -> None:
-        head = [STATUS_LINE[start["status"]]]
-        for name, value in (*self.default_headers, *start["headers"]):
+    def write_whole(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Write an answer whose headers are sound, its length among them; False when it has to be sent as usual."""
+        if self.response_started or self._start is not None or not self._takes_whole():
+            return False
+        self._write(status, headers, body)
+        return True
+
+    def _takes_whole(self) -> bool:
+        """A connection that stays, can take an answer now, and wants its body."""
+        return not (self.disconnected or self.flow.write_paused) and self.keep_alive and self.scope["method"] != "HEAD"
+
+    def _write(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        head = [STATUS_LINE[status]]
+        for name, value in (*self.default_headers, *headers):
             head += (name, b": ", value, b"\r\n")
         self.transport.write(b"".join((*head, b"\r\n", body)))
         self.response_started = self.response_complete = True

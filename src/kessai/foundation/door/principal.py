@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from kessai.foundation.deadlines import Deadlines
 from kessai.foundation.errors import Forbidden
 
 
@@ -38,3 +39,4 @@ class Gate:
     observe: Observe
     timeout_ms: int
     """The deadline of a request that names none."""
+    deadlines: Deadlines = field(default_factory=Deadlines)

@@ -48,13 +48,30 @@ class Routes(Generic[E]):
         """
         if (node := self._exact.get(path)) is not None:
             return node.methods, ()
-        for methods, values in _walk(self._root, _segments(raw_path.decode("latin-1")), 0):
+        segments = _segments(raw_path.decode("latin-1"))
+        if (found := _straight(self._root, segments)) is not None:
+            return found
+        for methods, values in _walk(self._root, segments, 0):
             return methods, tuple(_text(value) for value in values)
         return None
 
 
 def _segments(path: str) -> list[str]:
     return path.split("/")[1:]
+
+
+def _straight(root: _Node[E], segments: list[str]) -> tuple[dict[str, E], tuple[str, ...]] | None:
+    """Where there is no more than one way at any segment; None for all else, found or not."""
+    node, values = root, list[str]()
+    for segment in segments:
+        child = node.children.get(segment)
+        if child is None and node.parameter is not None and segment:
+            values.append(segment)
+            child = node.parameter
+        elif child is None or node.parameter is not None:
+            return None
+        node = child
+    return (node.methods, tuple(map(_text, values))) if node.methods else None
 
 
 def _walk(node: _Node[E], segments: list[str], at: int) -> Iterator[tuple[dict[str, E], list[str]]]:

@@ -41,7 +41,10 @@ def differing(mine: EffectRecord, theirs: EffectRecord) -> list[str]:
 
 
 def digest_of(effects: Iterable[EffectRecord]) -> str:
-    """SHA-256, in hex, of effects in canonical form: JSON with sorted keys, a line each, in ascending order of their bytes."""
+    """SHA-256, in hex, of effects in canonical form, a line each, in order of the lines' bytes.
+
+    A line is JSON in UTF-8 without blanks: every field of the message in the order of its number, null where absent.
+    """
     lines = sorted(_encode(each) for each in effects)
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
 

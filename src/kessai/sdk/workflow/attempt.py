@@ -114,7 +114,7 @@ class Attempts(Generic[D]):
                 return await self._watched(function, activity, argument, limit)
             if limit is None:
                 return await function(activity, argument)
-            async with asyncio.timeout_at(limit):
+            with self.host.deadlines.limit(limit):
                 return await function(activity, argument)
         finally:
             leave_call(token)

@@ -260,6 +260,7 @@ class Course(Generic[D]):
             entry.start = (*self._start[:6], self._written, *self._start[7:])
         for step in entry.steps:
             step.writes = max(self._written, self._writes_settled)
+            step.started_at = self._start[7]
         return entry
 
     async def _submit(self, entry: Entry) -> None:

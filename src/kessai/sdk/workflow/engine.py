@@ -53,8 +53,8 @@ class Engine(Sending[D]):
     """One executor of a service's workflows; any number of processes may each have one on the same schema.
 
     Its runs stay its own for `lease_s` without a sign of life, and are then taken over by another one.
-    `codec` encrypts payloads; `tracer` makes spans; `alert` is told of every workflow that parks; `queues` are served
-    and `schedules` kept by this process too.
+    `codec` encrypts payloads; `tracer` makes spans; `alert` is told of every workflow that parks; runs that wait
+    longer than `rest_after_s` leave memory; `queues` are served and `schedules` kept by this process too.
     """
 
     def __init__(

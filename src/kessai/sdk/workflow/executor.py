@@ -25,6 +25,7 @@ from kessai.sdk.workflow.host import COMPENSATION_ATTEMPTS_MAX, Host
 from kessai.sdk.workflow.journal import Crashed, Fenced, FlushHook, Journal
 from kessai.sdk.workflow.messages import Message, by_workflow
 from kessai.sdk.workflow.model import Alert, Write
+from kessai.sdk.workflow.resting import REST_AFTER_S, Resting
 from kessai.sdk.workflow.run import History, Workflow
 from kessai.sdk.workflow.sealing import Codec
 from kessai.sdk.workflow.steps import Row
@@ -37,8 +38,11 @@ log = structlog.get_logger(__name__)
 LEASE_S = 10.0
 POLL_S = 1.0
 GRACE_S = 10.0
-INBOX_POLL_S = 0.5
-"""How often the inbox is looked at while a run waits for a message; without one, as often as the lease is renewed."""
+RELEASE_S = 2.0
+"""What the end of the journal and of the lease may take at least, whatever grace the runs were given."""
+INBOX_POLL_S, INBOX_POLL_S_MAX = 0.05, 0.5
+"""Pause before the inbox is looked at while a run waits for a message: short after one has come, then growing. Without
+such a run it is looked at as often as the lease is renewed."""
 TURNS_PER_SCAN = 2
 """Renewals of the lease for each look for orphans."""
 MOMENT_KEPT_S = 600.0
@@ -84,6 +88,8 @@ class Options(TypedDict, total=False):
     """Makes spans."""
     alert: Callable[[Alert], None] | None
     """Told of every workflow that parks."""
+    rest_after_s: float
+    """A run that has waited so long, and will for as long again, leaves memory until then or until a message comes."""
     compensation_attempts_max: int
     """Attempts of one compensation before it is given to an operator."""
 
@@ -118,10 +124,12 @@ class Executor(Host[D]):
         self._lease_s = lease_s
         self._hook = options.get("hook")
         self._store = Store(database, service)
+        self._resting = Resting(self._store, clock, options.get("rest_after_s", REST_AFTER_S))
         self._runs: dict[str, Workflow[D]] = {}
         self._tasks: dict[Workflow[D], asyncio.Task[None]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._scan = asyncio.Event()
+        self._inbox_pause_s = INBOX_POLL_S_MAX
         self.journal = self.writer = self._new_journal()
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -145,7 +153,7 @@ class Executor(Host[D]):
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         try:
-            async with asyncio.timeout(grace_s):
+            async with asyncio.timeout(max(grace_s, RELEASE_S)):
                 await self.journal.close()
                 await self.journal.lease.release(drop=True)
         except (TimeoutError, Unavailable):
@@ -257,14 +265,19 @@ class Executor(Host[D]):
                 log.exception("workflow_recovery_failed", service=self.service)
 
     async def _pause(self, longest_s: float) -> bool:
-        """True when a look for orphans was asked for meanwhile."""
+        """True when a look for orphans was asked for meanwhile, or something that rests is to be woken."""
+        if (due_s := self._resting.due_in_s()) is not None:
+            longest_s = min(longest_s, due_s)
         if any(run.listening for run in self._runs.values()):
-            longest_s = min(longest_s, INBOX_POLL_S)
+            longest_s = min(longest_s, self._inbox_pause_s)
         self._scan.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(longest_s):
                 return await self._scan.wait()
-        return False
+        if self._resting.due_in_s() != 0:
+            return False
+        self._resting.wakes_at = None  # until it is read again
+        return True
 
     async def _tend(self, *, scan: bool) -> None:
         if self.journal.stopped:
@@ -273,12 +286,14 @@ class Executor(Host[D]):
             self.journal.stop(Fenced())
             await self._begin_anew()
         await self.journal.forget_old_tokens()
+        self.counts.rested += await self._resting.let_rest(self._runs.values(), self._tasks, self.journal.lease.holder)
         if scan:
             await self._adopt()
 
     async def _begin_anew(self) -> None:
         log.warning("workflow_executor_replaced", service=self.service)
         self.counts.replaced += 1
+        self._resting.forget()
         await self._stop_runs()
         with suppress(Unavailable):
             await self.journal.close()
@@ -292,24 +307,35 @@ class Executor(Host[D]):
         moment, name = self._lease.moment(), self.journal.lease.name
         (row,) = await self._database.fetch(self._role, self.statements["anything_orphaned"], moment, name)
         self.counts.parked_now, self.counts.stuck_now = row["parked"], row["stuck"]
+        self._resting.wakes_at = row["wakes_at"]
+        if self._resting.due_in_s() == 0:
+            woken = await self._store.wake(self.journal.lease, self.clock.now())
+            self.counts.woken += len(woken)
+            await self._take_up(woken)
         if not row["found"]:
             return
         adopted = await self._store.adopt(self.journal.lease)
         if not adopted:
             return
+        await self._take_up(adopted)
+        self.counts.adopted += len(adopted)
+        self.counts.recovery_s = perf_counter() - began
+        log.info("workflows_adopted", service=self.service, count=len(adopted), seconds=self.counts.recovery_s)
+
+    async def _take_up(self, adopted: list[Adopted]) -> None:
+        """Carry what is ours now, from its journal on."""
         ids = [each.row["workflow_id"] for each in adopted]
+        if not ids:
+            return
         belongings = await self._belongings(ids)
         messages = await self._messages(ids)
         for each in adopted:
-            self.counts.adopted += 1
             workflow_id = each.row["workflow_id"]
             run = self._resumed(each, belongings.get(workflow_id, []))
             for message in messages.pop(workflow_id, []):
                 run.deliver(message)
             self._spawn(run)
         self._deliver(messages)
-        self.counts.recovery_s = perf_counter() - began
-        log.info("workflows_adopted", service=self.service, count=len(ids), seconds=self.counts.recovery_s)
 
     async def _belongings(self, workflow_ids: list[str]) -> dict[str, list[asyncpg.Record]]:
         """Heartbeats, forks and places in queues of what was adopted."""
@@ -353,7 +379,10 @@ class Executor(Host[D]):
         return by_workflow(await self._database.fetch(self._role, query, self.journal.lease.holder, adopted))
 
     async def _take_messages(self) -> None:
-        self._deliver(await self._messages([]))
+        messages = await self._messages([])
+        longer_s = min(INBOX_POLL_S_MAX, 1.5 * self._inbox_pause_s)
+        self._inbox_pause_s = INBOX_POLL_S if messages else longer_s
+        self._deliver(messages)
 
     def _deliver(self, messages: dict[str, list[Message]]) -> None:
         for workflow_id, each in messages.items():

@@ -59,8 +59,10 @@ class Finish(Compensation[D]):
 
     def answer_nobody(self) -> None:
         """Whoever still waits for its start or its end is told that this executor does not carry it any further."""
-        self.started.put(None, Unavailable("executor_stopped", "This process is stopping; send the request again."))
-        self.ended.put(None, Interrupted())
+        if not self.started.known:
+            self.started.put(None, Unavailable("executor_stopped", "This process is stopping; send the request again."))
+        if not self.ended.known:
+            self.ended.put(None, Interrupted())
 
     def _end_branches(self) -> None:
         for branch in self._numbering.branches:
@@ -68,7 +70,9 @@ class Finish(Compensation[D]):
                 branch.task.cancel()
 
     async def _cut_off(self) -> None:
-        if self._journal.stopped or self._engine.closing:
+        if self.left:
+            self._end_branches()
+        if self.left or self._journal.stopped or self._engine.closing:
             return
         if self.terminated is None:
             await self._park(Park("it was cancelled from within"))
@@ -184,6 +188,7 @@ class Finish(Compensation[D]):
         entry = Entry(mark=mark, steps=self.entry.steps, writes=[*self._riders, *self._marks_of(park)])
         for step in entry.steps:
             step.writes = self._writes_settled
+            step.started_at = self._start[7]
         try:
             await self._submit(entry)
         except Stop:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+RESTING_LOOK_S = 15.0
+"""How often, at most, a workflow that waits for long is looked at by whoever waits for it."""
+
 
 class Handle(Generic[R]):
     """A started or found workflow."""
@@ -48,6 +51,7 @@ class Handle(Generic[R]):
         closing; Forgotten when it finished longer ago than outcomes are kept. Cancelling the wait does not cancel the
         work.
         """
+        pause_s = self._engine.poll_s
         while True:
             if self._run is not None:
                 try:
@@ -69,7 +73,9 @@ class Handle(Generic[R]):
             if found is not None and found.parked:
                 raise parked_error(self.workflow_id)
             self._found = None
-            await asyncio.sleep(self._engine.poll_s)
+            resting = found is not None and found.resting
+            pause_s = min(RESTING_LOOK_S, pause_s * 2) if resting else self._engine.poll_s
+            await asyncio.sleep(pause_s)
             self._run = self._engine.run_of(self.workflow_id)
 
     def _stored(self, found: Found) -> R:

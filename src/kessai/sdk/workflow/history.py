@@ -91,6 +91,8 @@ async def load_history(
         return _history(done, request, call, [*steps, *last], payloads, finished=True)
     for row in await database.fetch(role, queries["open_one"], workflow_id):
         return _history(row, row["request"], row["call"], steps, payloads, finished=False)
+    if await database.fetch(role, queries["taken_one"], workflow_id):
+        raise Forgotten
     raise NotFound("workflow_not_found", "There is no workflow of this id.")
 
 

@@ -12,6 +12,7 @@ from opentelemetry.trace import Tracer
 from kessai.foundation.call import Call
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Connection, Queries, load_queries
+from kessai.foundation.deadlines import Deadlines
 from kessai.sdk.workflow.model import Alert
 from kessai.sdk.workflow.sealing import Codec, Payloads
 from kessai.sdk.workflow.steps import Entry, Step
@@ -45,6 +46,10 @@ class Counts:
     """Workflows of the service, whoever carried them, that wait for an operator; as of the last look for orphans."""
     stuck_now: int = 0
     """Those besides whose effects were to be undone, and still stand."""
+    rested: int = 0
+    """Runs that left memory, because they wait for long."""
+    woken: int = 0
+    """Runs taken up again when their time, or a message, had come."""
     replaced: int = 0
     """Times this executor found its lease taken, gave up its runs and began anew."""
     entries: int = 0
@@ -97,6 +102,8 @@ class Host(Generic[D]):
         """No new work is taken, and what cannot end soon is left to others."""
         self.statements: Queries = operations(service)
         self.timers = Timers(clock, self.is_idle)
+        self.deadlines = Deadlines()
+        """Of attempts, and of whoever waits for an outcome."""
 
     def is_idle(self) -> bool:
         """Whether every open run merely waits, for time or for a message."""

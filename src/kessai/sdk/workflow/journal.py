@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Literal
 
 import asyncpg
@@ -21,10 +20,23 @@ import structlog
 
 from kessai.foundation import events, groupcommit
 from kessai.foundation.clock import Clock
-from kessai.foundation.db import EXHAUSTED, LOST, RETRYABLE, Connection, Database, load_queries, retrying, role_of
+from kessai.foundation.db import (
+    EXHAUSTED,
+    LOST,
+    RETRYABLE,
+    Connection,
+    Database,
+    load_queries,
+    nothing_written,
+    retrying,
+    role_of,
+)
 from kessai.foundation.errors import PaymentError, Unavailable
 from kessai.foundation.groupcommit import GroupCommit
 from kessai.foundation.lease import Lease
+from kessai.foundation.rowarray import accept_columns
+from kessai.sdk.processing.announce import touched_events
+from kessai.sdk.processing.api import TOPIC_TOUCHED
 from kessai.sdk.workflow.flush import Part, columns_of, one_statement, part_of_rows
 from kessai.sdk.workflow.model import Conflicted
 from kessai.sdk.workflow.steps import Entry, Row
@@ -36,12 +48,6 @@ QUEUE_MAX = 16_384
 RECONNECT_DELAY_S_MAX = 1.0
 FLUSH_S_MAX = 10
 """A flush that takes longer is given up by the database, and sent again."""
-SLOW_FLUSH = timedelta(seconds=5)
-"""A start that took longer to be durable is claimed anew before its workflow goes on."""
-CLAIM = timedelta(seconds=20)
-"""How long an id is claimed: longer than any flush can be under way that began before its start was durable."""
-CLAIMS_SWEPT_MAX = 50_000
-"""Claims removed at a time; the engine sweeps with each renewal of its lease."""
 SETTINGS = (
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;"
     f" SET enable_mergejoin = off; SET statement_timeout = '{FLUSH_S_MAX}s'"
@@ -108,10 +114,6 @@ class Journal:
         self._hook = hook
         self._queries = load_queries("kessai.sdk.workflow", schema=service)
         self._outbox_insert = events.outbox_insert(service)
-        self._lease_moment = load_queries("kessai.foundation.events", schema=service)["lease_moment"]
-        self._moment: tuple[datetime, float] | None = None
-        self._claimed_at: datetime | None = None
-        """When an id was last claimed, by the database's clock; None once all claims of ours are swept."""
         self._connection: Connection | None = None
         self._number = 0
         self._committed = 0
@@ -142,17 +144,11 @@ class Journal:
         return await self._group.submit(entry)
 
     async def forget_old_tokens(self) -> None:
-        """Remove the tokens of flushes that are known to be over, and the claims of starts that nobody can miss."""
-        role = role_of(self._service)
+        """Remove the tokens of flushes that are known to be over."""
         if self._number != self._forgotten:
             self._forgotten = self._number
+            role = role_of(self._service)
             await self._database.fetch(role, self._queries["flush_forget"], self.lease.holder, self._number)
-        if self._claimed_at is None:
-            return
-        until = self._database_time() - CLAIM
-        swept = await self._database.fetch(role, self._queries["claims_forget"], until, CLAIMS_SWEPT_MAX)
-        if self._claimed_at < until and len(swept) < CLAIMS_SWEPT_MAX:
-            self._claimed_at = None
 
     async def close(self) -> None:
         """Carry what was accepted to its end, then let the connection go."""
@@ -203,9 +199,7 @@ class Journal:
             flush.lost, flush.written = False, True
         if not flush.written:
             await self._try(flush)
-        if flush.written:
-            await self._keep_claimed(flush)
-            flush.over = True
+        flush.over |= flush.written
 
     def _raise_unless_lost(self, error: Exception, flush: _Flush) -> None:
         """Raise what ends a flush; return when there is nothing for it but a new connection."""
@@ -216,7 +210,7 @@ class Journal:
         if isinstance(error, RETRYABLE):
             raise groupcommit.Conflicted from error
         if isinstance(error, EXHAUSTED):
-            raise Unavailable("database_exhausted", "The database has no room just now.") from error
+            raise nothing_written(error) from error
         if self._is_our_mistake(error) or not isinstance(error, (*LOST, Unavailable, TimeoutError)):
             raise error
 
@@ -253,15 +247,6 @@ class Journal:
         text, arguments = one_statement(self._parts(entries), end, self.lease.holder, number)
         await connection.execute(text, *arguments)
 
-    async def _keep_claimed(self, flush: _Flush) -> None:
-        """Claim the ids of a flush that was slow anew, before any of its workflows can end."""
-        starts = [entry.start[0] for entry in flush.left if entry.start is not None]
-        if not starts or self._claimed_at is None or self._database_time() - self._claimed_at < SLOW_FLUSH:
-            return
-        connection = await self._connected()
-        self._claimed_at = self._database_time()
-        await connection.execute(self._queries["claim_anew"], starts, self._claimed_at)
-
     # -- what a flush is made of ------------------------------------------------------------------------------------
 
     def _parts(self, entries: list[Entry]) -> list[Part]:
@@ -269,10 +254,9 @@ class Journal:
         parts = [Part(queries["flush_fence"], [lease.name, lease.holder, lease.epoch], 1)]
         starts = [entry.start for entry in entries if entry.start is not None]
         if starts:
-            self._claimed_at = self._database_time()
             columns = columns_of(starts)
             parts += (
-                Part(queries["flush_claim"], [columns[0], self._claimed_at], len(starts)),
+                Part(queries["flush_take"], [columns[0], columns[3], columns[7]], len(starts)),
                 Part(queries["open_insert"], [*columns, lease.holder], len(starts)),
             )
         finishes = [entry.finish for entry in entries if entry.finish is not None]
@@ -290,6 +274,7 @@ class Journal:
         """Rows by statement."""
         groups: dict[tuple[str, bool], list[Row]] = {}
         published: dict[str, list[bytes]] = {}
+        touched: dict[str, bool] = {}
         for entry in entries:
             for step in entry.steps:
                 groups.setdefault((self._queries["log_insert"], False), []).append(step.row())
@@ -297,8 +282,12 @@ class Journal:
                 groups.setdefault((self._queries["mark"], False), []).append(entry.mark)
             for write in entry.writes:
                 groups.setdefault((write.statement, write.guarded), []).append(write.row)
+                if write.processing_id is not None:
+                    touched[write.processing_id] = write.begins or touched.get(write.processing_id, False)
             for topic, event in entry.events:
                 published.setdefault(topic, []).append(event)
+        if touched:
+            published[TOPIC_TOUCHED] = touched_events(touched)
         if published:
             now = self._clock.now()
             groups[self._outbox_insert, False] = [
@@ -343,25 +332,18 @@ class Journal:
         await retrying(lambda: connection.execute(self._queries["flush_void"], *token))
         return await retrying(lambda: connection.fetchval(self._queries["flush_seen"], *token)) is not None
 
-    def _database_time(self) -> datetime:
-        """The database's clock, as it was on connecting, and the time since by ours."""
-        assert self._moment is not None
-        moment, at = self._moment
-        return moment + timedelta(seconds=asyncio.get_running_loop().time() - at)
-
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             connection = await self._database.connect(role_of(self._service))
             try:
                 await connection.execute(SETTINGS)
+                accept_columns(connection)
                 with contextlib.suppress(asyncpg.InvalidParameterValueError):
                     # For events, several times quicker than the built-in default, where the server was built with it.
                     await connection.execute("SET default_toast_compression = lz4")
-                moment = await connection.fetchval(self._lease_moment)
             except BaseException:
                 connection.terminate()
                 raise
-            self._moment = (moment, asyncio.get_running_loop().time())
             self._connection = connection
         return self._connection
 

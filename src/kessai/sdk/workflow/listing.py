@@ -110,6 +110,8 @@ async def show_workflow(database: Database, service: str, workflow_id: str, payl
         listed, request = _open(row), row["request"]
     for row in [] if listed is not None else await rows("queue_one"):
         listed = _queued(row)
+    for row in [] if listed is not None else await rows("taken_one"):
+        listed = Listed(workflow_id, "", 0, "FORGOTTEN", row["started_at"])
     if listed is None:
         raise NotFound("workflow_not_found", "There is no workflow of this id.")
     return Shown(
@@ -136,7 +138,7 @@ def _open(row: asyncpg.Record) -> Listed:
 
 
 def _done(row: asyncpg.Record) -> Listed:
-    state = "FORGOTTEN" if row["forgotten"] else "REFUSED" if row["failed"] else "DONE"
+    state = "REFUSED" if row["failed"] else "DONE"
     return Listed(row["workflow_id"], row["name"], row["version"], state, row["finished_at"])
 
 

@@ -20,6 +20,8 @@ _COUNTERS = {
     "retries": "Attempts of activities after their first.",
     "compensations": "Activities that were undone.",
     "compensation_failures": "Attempts of a compensation that failed.",
+    "rested": "Runs that left memory, because they wait for long.",
+    "woken": "Runs taken up again when their time, or a message, had come.",
     "replaced": "Times that this executor found its lease taken.",
 }
 

@@ -75,11 +75,15 @@ class Write:
     `statement` is one INSERT, UPDATE or DELETE that takes an array per column through `unnest`; `row` holds one value
     a column. Rows of one flush are gathered by statement, and the statements of a flush do not see each other's
     effects. `guarded`: the statement has RETURNING and gives one row per input row; a missing one is Conflicted.
+    An effect names its processing: the flush then announces it, in one outbox row for all (`processing.touched`).
     """
 
     statement: str
     row: tuple[Any, ...]
     guarded: bool = False
+    processing_id: str | None = None
+    begins: bool = False
+    """Whether the processing begins with this very row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -61,6 +62,8 @@ class Operator:
             payload = self._payloads.seal(payload)
         row = (workflow_id, message_id, int(kind), name, payload, self._clock.now())
         if await connection.fetchval(self._queries["message_send"], *row) is not None:
+            if await connection.fetchval(self._queries["message_for_resting"], workflow_id):
+                await connection.execute(self._queries["message_wakes"], workflow_id, self._clock.now())
             return
         if await connection.fetchval(self._queries["message_find"], workflow_id, message_id) is None:
             raise NotOpen
@@ -136,7 +139,7 @@ class Operator:
             key = (workflow_id, stuck["seq"], stuck["kind"])
             outcome = self._payloads.seal(data)
             if not await connection.fetch(self._queries["log_replace"], *key, failed, outcome):
-                last = (failed, outcome, opened["writes"], self._clock.now())
+                last = (failed, outcome, opened["writes"], self._clock.now(), opened["started_at"])
                 row = (*key, stuck["name"], stuck["argument_hash"], *last)
                 await connection.execute(self._queries["log_insert_one"], *row)
             detail = f"step {label_of(stuck['seq'])} {stuck['name']}"
@@ -157,17 +160,17 @@ class Operator:
         origins = await self._origins(workflow_id, kept)
 
         async def work(connection: Connection) -> None:
-            now = self._clock.now()
-            if await connection.fetchval(self._queries["fork_claim"], new_id, now) is None:
+            digest = bytes.fromhex(history.digest)
+            if await connection.fetchval(self._queries["fork_claim"], new_id, digest, history.started_at) is None:
                 raise Conflict("workflow_exists", "There already is a workflow of this id.")
             writes = max((step.writes for step in kept), default=0)
-            first = (new_id, history.name, history.version, bytes.fromhex(history.digest))
+            first = (new_id, history.name, history.version, digest)
             request = self._payloads.seal(bytes(history.request))
             row = (*first, request, bytes(history.call), FORKED, writes, history.started_at, None)
             await connection.execute(self._queries["fork_open"], *row)
             await connection.execute(self._queries["fork_insert"], new_id, workflow_id, msgspec.json.encode(origins))
             for step in kept:
-                row = _log_row(new_id, step, self._payloads.seal(step.outcome))
+                row = _log_row(new_id, step, self._payloads.seal(step.outcome), history.started_at)
                 await connection.execute(self._queries["log_insert_one"], *row)
             await self._audit(connection, new_id, "fork", who, why, f"of {workflow_id} after step {keep_to}")
 
@@ -200,6 +203,6 @@ def not_parked() -> Conflict:
     return Conflict("workflow_not_parked", "This workflow does not wait for an operator.")
 
 
-def _log_row(workflow_id: str, step: Step, outcome: bytes) -> tuple[Any, ...]:
+def _log_row(workflow_id: str, step: Step, outcome: bytes, started_at: datetime) -> tuple[Any, ...]:
     first = (workflow_id, step.seq, step.kind, step.name, step.argument_hash, step.failed)
-    return (*first, outcome, step.writes, step.recorded_at)
+    return (*first, outcome, step.writes, step.recorded_at, started_at)

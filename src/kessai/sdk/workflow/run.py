@@ -66,7 +66,8 @@ class Workflow(Finish[D]):
         `heartbeat_s`: an attempt that does not call `activity.heartbeat()` for so long is cut off and made again.
         """
         seq, name = self._numbering.next(), name_of(function)
-        step = Step(self.workflow_id, seq, OUTCOME, name, digest_of(encoded(argument, name)), False, b"", self._now)
+        digest = digest_of(self._data_of(argument, name))
+        step = Step(self.workflow_id, seq, OUTCOME, name, digest, False, b"", self._now)
         key = key or (self._key(seq) if self._resumed or seq > PLAIN_MAX else f"{self.workflow_id}:{seq}")
         undo = None if compensate is None else Undo(seq, key, compensate, argument)
         if self._known:
@@ -170,6 +171,12 @@ class Workflow(Finish[D]):
 
     # -- one activity ---------------------------------------------------------------------------------------------
 
+    def _data_of(self, argument: object, name: str) -> bytes:
+        """An argument's JSON; the request's is there already."""
+        if argument is self._request and not (self._resumed or self._engine.payloads.sealed):
+            return self._start[4]
+        return encoded(argument, name)
+
     async def _replayed(
         self, known: Step, function: Callable[[Activity[D], A], Awaitable[R]], undo: Undo | None, *, pivot: bool
     ) -> R:
@@ -231,7 +238,7 @@ class Workflow(Finish[D]):
 
         @wraps(function)
         async def transacted(activity: Activity[D], argument: A) -> R:
-            step.writes = self._writes_settled
+            step.writes, step.started_at = self._writes_settled, self._start[7]
 
             async def work(connection: Any) -> bytes:
                 return encoded(await function(replace(activity, transaction=connection), argument), step.name)

@@ -47,7 +47,7 @@ class Sending(Executor[D]):
     ) -> None:
         """Send a signal, durable when this returns; one sent again under `signal_id` counts once. Raises NotOpen."""
         await self.operator.send(workflow_id, MessageKind.SIGNAL, name, content, signal_id)
-        await self._hand_over()
+        await self._hand_over(scan=workflow_id not in self._runs)
 
     async def update(
         self,
@@ -67,7 +67,7 @@ class Sending(Executor[D]):
         if (answer := await self._answer(workflow_id, update_id, result_type)) is not None:
             return answer[0]
         await self.operator.send(workflow_id, MessageKind.UPDATE, name, content, update_id)
-        await self._hand_over()
+        await self._hand_over(scan=workflow_id not in self._runs)
         deadline, pause_s = asyncio.get_running_loop().time() + timeout_s, 0.005
         while asyncio.get_running_loop().time() < deadline:
             if (answer := await self._answer(workflow_id, update_id, result_type)) is not None:

@@ -13,7 +13,7 @@ Row: TypeAlias = "tuple[Any, ...]"
 
 @dataclass(slots=True)
 class Step:
-    """A row of workflow_log; `writes` is filled in when its flush departs."""
+    """A row of workflow_log; `writes` and `started_at` are filled in when its flush departs."""
 
     workflow_id: str
     seq: int
@@ -24,6 +24,8 @@ class Step:
     outcome: bytes
     recorded_at: datetime
     writes: int = 0
+    started_at: datetime | None = None
+    """When its workflow began: the partition it is in."""
 
     def row(self) -> Row:
         """In the order of `log_insert`."""
@@ -37,6 +39,7 @@ class Step:
             self.outcome,
             self.writes,
             self.recorded_at,
+            self.started_at,
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 
@@ -12,11 +14,15 @@ from kessai.sdk.workflow.model import Parked
 from kessai.sdk.workflow.steps import Step
 
 PARKED_LISTED_MAX = 1_000
+WOKEN_MAX = 1_000
+"""Workflows woken in one transaction."""
+RESTING = "resting"
+"""The executor of a workflow that rests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A workflow of an id: finished with its outcome, or open."""
+    """A workflow of an id: finished with its outcome (empty when that is no longer kept), or open."""
 
     name: str
     version: int
@@ -25,6 +31,8 @@ class Found:
     failed: bool = False
     outcome: bytes = b""
     parked: bool = False
+    resting: bool = False
+    """It waits for long, in no executor's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +59,11 @@ class Store:
 
     async def find(self, workflow_id: str) -> Found | None:
         """The workflow of an id, finished or open."""
-        for _ in range(2):  # it may finish between the two looks
-            rows = await self._database.fetch(self._role, self._queries["find_done"], workflow_id)
-            for row in rows:
-                return Found(row["name"], row["version"], row["digest"], True, row["failed"], row["outcome"])
-            rows = await self._database.fetch(self._role, self._queries["find_open"], workflow_id)
-            for row in rows:
-                return Found(row["name"], row["version"], row["digest"], False, parked=row["parked_error"] is not None)
+        for row in await self._database.fetch(self._role, self._queries["find"], workflow_id):
+            name, version, digest, parked = row["name"], row["version"], row["digest"], row["parked_error"] is not None
+            return Found(
+                name, version, digest, not row["is_open"], row["failed"], row["outcome"], parked, row["resting"]
+            )
         return None
 
     async def adopt(self, lease: Lease) -> list[Adopted]:
@@ -70,13 +76,32 @@ class Store:
 
         async def work(connection: Connection) -> list[asyncpg.Record]:
             await lease.fence(connection)
-            rows = await connection.fetch(self._queries["adopt"], lease.holder, orphaned)
-            moment = await connection.fetchval(self._lease_queries["lease_moment"])
-            await connection.execute(self._queries["claim_anew"], [row["workflow_id"] for row in rows], moment)
-            return rows
+            return await connection.fetch(self._queries["adopt"], lease.holder, orphaned)
 
-        adopted = await self._database.transaction(self._role, work)
-        logs = await self._logs([row["workflow_id"] for row in adopted])
+        return await self._with_logs(await self._database.transaction(self._role, work))
+
+    async def rest(self, holder: str, until: Mapping[str, datetime], now: datetime) -> None:
+        """Let workflows of this executor rest until an instant of business time; those with a message wake at once."""
+        ids = list(until)
+
+        async def work(connection: Connection) -> None:
+            await connection.execute(self._queries["rest"], ids, list(until.values()), holder, RESTING)
+
+        await self._database.transaction(self._role, work)
+        # Anew, and not before the rows are free: a message that was on its way is seen now, or sees that they rest.
+        await self._database.fetch(self._role, self._queries["wake_addressed"], ids, now)
+
+    async def wake(self, lease: Lease, now: datetime) -> list[Adopted]:
+        """Make ours what rests and whose time has come."""
+
+        async def work(connection: Connection) -> list[asyncpg.Record]:
+            await lease.fence(connection)
+            return await connection.fetch(self._queries["wake"], lease.holder, now, WOKEN_MAX)
+
+        return await self._with_logs(await self._database.transaction(self._role, work))
+
+    async def _with_logs(self, adopted: list[asyncpg.Record]) -> list[Adopted]:
+        logs = await self._logs(adopted)
         return [Adopted(row, logs.get(row["workflow_id"], [])) for row in adopted]
 
     async def parked(self) -> list[Parked]:
@@ -100,9 +125,12 @@ class Store:
 
         await self._database.transaction(self._role, work)
 
-    async def _logs(self, workflow_ids: list[str]) -> dict[str, list[Step]]:
+    async def _logs(self, adopted: list[asyncpg.Record]) -> dict[str, list[Step]]:
         logs: dict[str, list[Step]] = {}
-        for row in await self._database.fetch(self._role, self._queries["logs_of"], workflow_ids):
+        if not adopted:
+            return logs
+        ids, began = [row["workflow_id"] for row in adopted], [row["started_at"] for row in adopted]
+        for row in await self._database.fetch(self._role, self._queries["logs_of"], ids, min(began), max(began)):
             step = Step(
                 row["workflow_id"],
                 row["seq"],

@@ -23,6 +23,8 @@ from kessai.sdk.workflow.journal import FlushHook
 R = TypeVar("R")
 
 When: TypeAlias = Literal["before", "after"]
+GRACE_S = 10.0
+"""How long an executor may take to end by itself; a slow machine is not to look like a crash that did not happen."""
 CRASHES_MAX = 200
 """A story of more boundaries than this is cut off, with an assertion."""
 
@@ -85,24 +87,32 @@ async def crash_story(
     happened = 0
     for flush, when in crashes:
         hook = CrashAt(flush, when)
-        doomed = await open_engine(hook)
-        try:
-            result = await scenario(doomed, name)
-        except Exception:
-            if not hook.crashed:
-                raise
-            happened += 1
-        else:
-            if not hook.crashed:
-                return CrashOutcome(tuple(crashes), happened, result)
-            happened += 1
-        finally:
-            await (doomed.crash() if hook.crashed else doomed.close(grace_s=1))
+        told = await _until_dead(await open_engine(hook), hook, scenario, name)
+        if not hook.crashed:
+            return CrashOutcome(tuple(crashes), happened, *told)
+        happened += 1
     survivor = await open_engine(None)
     try:
         return CrashOutcome(tuple(crashes), happened, await scenario(survivor, name))
     finally:
         await survivor.close(grace_s=1)
+
+
+async def _until_dead(doomed: Engine[Any], hook: CrashAt, scenario: Scenario[R], name: str) -> list[R]:
+    """What a story came to, if it came to something, when its executor has ended, in the crash or by itself.
+
+    A story can read its end in the database before the executor has heard that its last flush is committed: whether it
+    crashed there is known only once it has ended.
+    """
+    told: list[R] = []
+    try:
+        told.append(await scenario(doomed, name))
+    except Exception:
+        if not hook.crashed:
+            raise
+    finally:
+        await (doomed.crash() if hook.crashed else doomed.close(grace_s=GRACE_S))
+    return told
 
 
 async def boundaries_of(open_engine: OpenEngine, scenario: Scenario[R]) -> tuple[R, list[tuple[int, When]]]:
@@ -112,7 +122,7 @@ async def boundaries_of(open_engine: OpenEngine, scenario: Scenario[R]) -> tuple
     try:
         result = await scenario(engine, f"whole-{new_hex()}")
     finally:
-        await engine.close(grace_s=1)
+        await engine.close(grace_s=GRACE_S)
     flushes = [*range(1, watch.flushes + 1), *range(-watch.transactions, 0)]
     assert len(flushes) <= CRASHES_MAX, "the story has more boundaries than CRASHES_MAX"
     whens: tuple[When, When] = ("before", "after")

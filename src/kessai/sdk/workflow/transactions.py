@@ -32,7 +32,7 @@ async def run_in_transaction(
     Raises what `work` raises (nothing is then written), LeaseLost, or Unavailable, after which it may be called again:
     the step's key lets only one transaction come through.
     """
-    found = await database.fetch(role, queries["activity_found"], step.workflow_id, step.seq)
+    found = await database.fetch(role, queries["activity_found"], step.workflow_id, step.seq, step.started_at)
     if found:
         step.recorded_at = found[0]["recorded_at"]
         return found[0]["outcome"]

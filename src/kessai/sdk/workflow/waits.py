@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 _taken = msgspec.json.Decoder(Taken)
 CHILD_LOOK_S = 1.0
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""Waits for a message alone."""
 
 
 class Waits(Course[D]):
@@ -45,6 +47,10 @@ class Waits(Course[D]):
     _inflight = 0
     """Activities and children under way."""
     _settled_future: asyncio.Future[None] | None = None
+    _waits_since = 0.0
+    """When the last wait began, by the loop's clock."""
+    left = False
+    """It rests: whoever wakes it takes it up from its journal."""
 
     # Most runs wait for nothing: what follows is made when it is needed.
 
@@ -71,6 +77,11 @@ class Waits(Course[D]):
     def _waiting(self) -> set[asyncio.Future[Any]]:
         """What steps wait for that a cancel ends."""
         return set()
+
+    @cached_property
+    def _dues(self) -> dict[asyncio.Future[Any], datetime]:
+        """When waits end by themselves."""
+        return {}
 
     @cached_property
     def _naps(self) -> set[asyncio.Future[None]]:
@@ -217,17 +228,20 @@ class Waits(Course[D]):
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if at is not None:
             self._engine.timers.add(at, future)
+            self._dues[future] = at
         return future
 
     async def _until(self, step: Step, future: asyncio.Future[Any]) -> Any:
         """Wait, unless the workflow is cancelled first."""
         self._waiting.add(future)
+        self._waits_since = asyncio.get_running_loop().time()
         try:
             return await future
         except Cancelled as error:
             raise self._note_error(step, error) from None
         finally:
             self._waiting.discard(future)
+            self._dues.pop(future, None)
 
     # -- children -------------------------------------------------------------------------------------------------
 
@@ -298,6 +312,21 @@ class Waits(Course[D]):
         if self._flushing is not None or self._inflight != len(self._children):
             return False
         return bool(self._waiting or self._children) or self._paused
+
+    def rests_until(self, now: datetime, for_s: float) -> datetime | None:
+        """When it goes on by itself, if it has merely waited for so long, and will for as long again; else None."""
+        if "_waiting" not in self.__dict__ or not self._waiting or not self.is_idle or self._children or self._paused:
+            return None
+        if self._riders or not self.entry.is_empty():
+            return None
+        if asyncio.get_running_loop().time() - self._waits_since < for_s:
+            return None
+        due = min(self._dues.values(), default=NEVER)
+        return due if (due - now).total_seconds() > for_s else None
+
+    def leave(self) -> None:
+        """Write nothing more: its task is about to be cancelled, and it rests."""
+        self.left = self._closed = True
 
     def _interrupt(self) -> None:
         """A cancel has come: end pauses between attempts, tell children, and wake what waits."""

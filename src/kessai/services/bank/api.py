@@ -15,6 +15,7 @@ from typing import Annotated, Protocol
 import msgspec
 
 from kessai.foundation.contract import Message, PageLimit, Reference, verb
+from kessai.sdk.processing.api import EffectsPage, ListEffects
 
 AMOUNT_MINOR_MAX = 9_999_999_999
 """What one instruction may move: ten digits of yen, as the Zengin records have them."""
@@ -295,7 +296,8 @@ class Bank(Protocol):
 
     @verb("POST /v1/bank/accounts", scope="bank:write", moves_value=True, status=201,
           errors=("holder_name_not_writable", "idempotency_key_reused", "bank_account_registered", "bank_unavailable",
-                  "no_such_bank_account", "holder_name_mismatch", "debits_not_possible"))  # fmt: skip
+                  "no_such_bank_account", "holder_name_mismatch", "debits_not_possible",
+                  "mandate_outcome_unknown"))  # fmt: skip
     async def register_account(self, request: RegisterBankAccount, /) -> BankAccount:
         """Register a customer's or merchant's bank account after the bank has confirmed its holder's name."""
         ...
@@ -342,6 +344,11 @@ class Bank(Protocol):
     @verb("GET /v1/bank/instructions/{instruction_id}/history", scope="bank:read", errors=("instruction_not_found",))
     async def get_history(self, request: GetInstructionHistory, /) -> InstructionHistory:
         """Every step of a transfer or debit, with its time."""
+        ...
+
+    @verb("POST /v1/bank/effects", scope="bank:read", batch=True)
+    async def list_effects(self, request: ListEffects, /) -> EffectsPage:
+        """The transfers and debits of some processings, as their callers should know them."""
         ...
 
     @verb("GET /v1/bank/instructions", scope="bank:read", errors=("bad_cursor",))

@@ -91,6 +91,10 @@ class BankConnection(Protocol):
         """Ask for a mandate to debit the account (口座振替契約), under the account's id."""
         ...
 
+    async def has_agreed(self, account_id: str) -> bool:
+        """Whether the bank has a mandate under this id; without effect."""
+        ...
+
     async def instruct(
         self, kind: InstructionKind, instruction_id: str, holding: Holding, mandate_id: str, amount_minor: int
     ) -> Report:
@@ -205,6 +209,16 @@ class HttpBank:
         if answer.status == CONFLICT and _problem(answer, account_id):
             raise KeyReused
         return _finding(answer, account_id)
+
+    async def has_agreed(self, account_id: str) -> bool:
+        """Whether the bank has a mandate under this id; without effect."""
+
+        def read(answer: Answer) -> bool:
+            if answer.status == NOT_FOUND and _problem(answer, account_id) == "mandate_not_found":
+                return False
+            return _finding(_understood(answer), account_id) is Finding.CONFIRMED
+
+        return await self._read("GET", f"/v1/mandates/{account_id}", read)
 
     async def instruct(
         self, kind: InstructionKind, instruction_id: str, holding: Holding, mandate_id: str, amount_minor: int

@@ -12,6 +12,7 @@ from kessai.foundation.db import Connection, Database, load_queries, role_of
 from kessai.foundation.events import outbox_insert, outbox_row
 from kessai.foundation.ids import bare
 from kessai.foundation.migrations import SchemaSpec
+from kessai.sdk.processing.announce import touched_row
 from kessai.sdk.workflow import Write
 from kessai.services.bank.api import (
     TOPICS,
@@ -24,7 +25,7 @@ from kessai.services.bank.api import (
     InstructionStep,
     OwnerKind,
 )
-from kessai.services.bank.domain import Change, event_of
+from kessai.services.bank.domain import AccountState, Change, Doubt, event_of
 
 SCHEMA = SchemaSpec(
     service="bank",
@@ -52,6 +53,7 @@ class SealedAccount:
     holder: bytes = field(repr=False)
     fingerprint: bytes = field(default=b"", repr=False)
     """Only written, never read back."""
+    state: AccountState = AccountState.ACTIVE
 
 
 def context_of(account_id: str, column: str) -> str:
@@ -67,25 +69,31 @@ def kind_of(instruction_id: str) -> InstructionKind:
 # -- accounts ---------------------------------------------------------------------------------------------------
 
 
-async def insert_accounts(connection: Connection, accounts: Sequence[SealedAccount], caller: str) -> None:
-    """Write new accounts; one whose id is taken is left as it is."""
-    shown = [each.account for each in accounts]
-    await connection.execute(
-        _SQL["insert_accounts"],
-        [bare(each.account_id) for each in shown],
-        [each.owner_kind.value for each in shown],
-        [each.owner_id for each in shown],
-        [each.bank_code for each in shown],
-        [each.branch_code for each in shown],
-        [each.deposit_type.value for each in shown],
-        [each.number for each in accounts],
-        [each.holder for each in accounts],
-        [each.fingerprint for each in accounts],
-        [each.last_digits for each in shown],
-        [each.debits for each in shown],
-        [caller] * len(shown),
-        [each.registered_at for each in shown],
+def account_insertion(sealed: SealedAccount, caller: str, state: AccountState) -> Write:
+    """A new account; one whose id is taken is left as it is."""
+    account = sealed.account
+    row = (
+        bare(account.account_id),
+        account.owner_kind.value,
+        account.owner_id,
+        account.bank_code,
+        account.branch_code,
+        account.deposit_type.value,
+        sealed.number,
+        sealed.holder,
+        sealed.fingerprint,
+        account.last_digits,
+        account.debits,
+        caller,
+        account.registered_at,
+        state.value,
     )
+    return Write(_SQL["insert_accounts"], row)
+
+
+def account_settlement(account_id: str, state: AccountState) -> Write:
+    """What became of an account that was PENDING."""
+    return Write(_SQL["settle_accounts"], (bare(account_id), state.value), guarded=True)
 
 
 async def load_accounts(database: Database, account_ids: Sequence[str]) -> list[SealedAccount]:
@@ -147,7 +155,7 @@ def _account(row: asyncpg.Record) -> SealedAccount:
         registered_at=row["registered_at"],
         removed_at=row["removed_at"],
     )
-    return SealedAccount(account, row["number_sealed"], row["holder_sealed"])
+    return SealedAccount(account, row["number_sealed"], row["holder_sealed"], state=AccountState(row["state"]))
 
 
 # -- instructions -----------------------------------------------------------------------------------------------
@@ -167,13 +175,13 @@ def insertion(instruction: Instruction, caller: str) -> Write:
         caller,
         instruction.created_at,
     )
-    return Write(_SQL["insert_instruction"], row)
+    return Write(_SQL["insert_instruction"], row, processing_id=instruction.processing_id)
 
 
 async def load_instructions(connection: Connection, instruction_ids: Sequence[str]) -> list[Instruction]:
     """Those of the instructions that exist."""
     ids, kinds = [bare(each) for each in instruction_ids], [kind_of(each).value for each in instruction_ids]
-    return [_instruction(row) for row in await connection.fetch(_SQL["load_instructions"], ids, kinds)]
+    return [instruction_of(row) for row in await connection.fetch(_SQL["load_instructions"], ids, kinds)]
 
 
 async def write_changes(connection: Connection, changes: Sequence[Change]) -> bool:
@@ -188,7 +196,11 @@ async def write_changes(connection: Connection, changes: Sequence[Change]) -> bo
     )  # fmt: skip
     if len(rows) != len(after):
         return False
-    await connection.execute(_SQL["insert_steps"], ids, kinds, versions, states, codes, times)
+    were = [each.was.value for each in changes]
+    processings, callers = [each.processing_id for each in after], [SCHEMA.service] * len(after)
+    await connection.execute(
+        _SQL["insert_steps"], ids, kinds, versions, states, codes, times, processings, callers, were
+    )  # fmt: skip
     await _publish(connection, changes)
     return True
 
@@ -199,6 +211,8 @@ async def _publish(connection: Connection, changes: Sequence[Change]) -> None:
         for kind, topic in TOPICS.items()
         if (events := [event_of(each) for each in changes if each.instruction.kind is kind])
     ]
+    now = max(each.instruction.updated_at for each in changes)
+    rows.append(touched_row((each.instruction.processing_id for each in changes), now))
     await connection.execute(_OUTBOX_INSERT, *(list(column) for column in zip(*rows, strict=True)))
 
 
@@ -227,13 +241,20 @@ async def instructions_of_owner(
 ) -> list[Instruction]:
     """An owner's instructions made before an instant (and id), newest first."""
     arguments = (owner_id, owner_kind.value, kind and kind.value, *before, limit)
-    return [_instruction(row) for row in await database.fetch(ROLE, _SQL["instructions_of_owner"], *arguments)]
+    return [instruction_of(row) for row in await database.fetch(ROLE, _SQL["instructions_of_owner"], *arguments)]
 
 
 async def in_doubt(database: Database, until: datetime, after: tuple[datetime, str], limit: int) -> list[Instruction]:
     """Instructions without an end that have not changed since `until`, oldest first, beyond `after`."""
     rows = await database.fetch(ROLE, _SQL["instructions_in_doubt"], until, *after, limit)
-    return [_instruction(row) for row in rows]
+    return [instruction_of(row) for row in rows]
+
+
+async def doubt(database: Database, now: datetime) -> Doubt:
+    """What the bank has still to answer; `now` is business time."""
+    (row,) = await database.fetch(ROLE, _SQL["doubt"])
+    oldest_s = 0.0 if row["since"] is None else max(0.0, (now - row["since"]).total_seconds())
+    return Doubt(row["instructions"], oldest_s, row["mandates"])
 
 
 async def moved_amounts(
@@ -265,7 +286,8 @@ async def move_feed(connection: Connection, was: int, to: int) -> bool:
     return await connection.fetchval(_SQL["move_feed"], was, to) is not None
 
 
-def _instruction(row: asyncpg.Record) -> Instruction:
+def instruction_of(row: asyncpg.Record) -> Instruction:
+    """An instruction as its row has it."""
     kind = InstructionKind(row["kind"])
     return Instruction(
         instruction_id=_PREFIXES[kind] + row["instruction_id"].hex,

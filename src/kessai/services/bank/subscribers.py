@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import structlog
 
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError
 from kessai.foundation.lease import Lease, hold
+from kessai.services.bank.domain import Patience
 from kessai.services.bank.service import BankService
 from kessai.services.bank.store import SCHEMA
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 1.0
-AWAY_S = 5.0
-"""Pause while the bank cannot be asked."""
-
 
 class BankResults:
-    """Reads the feed every so often; several processes may open it, one reads."""
+    """Reads the feed: often while the bank has something to answer, seldom while it has not.
 
-    def __init__(self, database: Database, bank: BankService, *, poll_s: float = POLL_S) -> None:
+    Several processes may open it, one reads. What another process gives the bank to do is noticed at the next look.
+    """
+
+    def __init__(self, database: Database, bank: BankService, patience: Patience | None = None) -> None:
         self._lease = Lease(database, SCHEMA.service, "bank/results")
         self._bank = bank
-        self._poll_s = poll_s
+        self._patience = patience or Patience()
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -41,8 +42,10 @@ class BankResults:
     async def _work(self) -> None:
         away = False
         while True:
+            self._bank.instructed.clear()
+            idle = False
             try:
-                await self._bank.collect()
+                idle = not await self._bank.collect() and not (await self._bank.doubt()).instructions
                 away = False
             except PaymentError as error:
                 if not away:
@@ -51,4 +54,12 @@ class BankResults:
             except Exception:
                 log.exception("bank_results_failed")
                 away = True
-            await asyncio.sleep(AWAY_S if away else self._poll_s)
+            await asyncio.sleep(self._patience.away_s if away else self._patience.poll_s)
+            if idle:
+                await self._sleep_on()
+
+    async def _sleep_on(self) -> None:
+        """Wait on, but no longer than until this process gives the bank something to do."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience.idle_poll_s - self._patience.poll_s):
+                await self._bank.instructed.wait()

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from kessai.foundation.clock import Clock
 from kessai.foundation.contract import Message
 from kessai.foundation.db import Connection, Database
-from kessai.foundation.errors import Unavailable, Unknown
+from kessai.foundation.errors import KeyReused, Refused, Unavailable, Unknown
 from kessai.foundation.events import wake
 from kessai.foundation.vault import Vault
 from kessai.sdk.workflow import Activity, Retry, Workflow, define
 from kessai.services.bank import store
 from kessai.services.bank.api import Instruction, InstructionState
-from kessai.services.bank.domain import Report, advanced
-from kessai.services.bank.gateways import BankConnection, Holding
+from kessai.services.bank.domain import AccountState, Report, advanced
+from kessai.services.bank.gateways import BankConnection, Finding, Holding
 from kessai.services.bank.store import SealedAccount, context_of
 
 ANSWER_S = 5.0
@@ -47,6 +47,18 @@ class Order(Message, frozen=True):
     instruction_id: str
 
 
+class Registration(Message, frozen=True):
+    """Which account the bank is to be asked for a mandate on; everything else is in its row, sealed."""
+
+    account_id: str
+
+
+class Answered(Message, frozen=True):
+    """What the bank says about a mandate; None: it knows our id for another account."""
+
+    finding: Finding | None
+
+
 class Noted(Message, frozen=True):
     """The state that was written down, or was there already."""
 
@@ -68,6 +80,21 @@ async def instruct(wf: Workflow[Deps], order: Order) -> Noted:
     except Unavailable:
         pass  # it was surely not sent: it is still to be
     return await wf.activity(tell_bank, order, retry=retry)
+
+
+@define("bank.register", version=1)
+async def register(wf: Workflow[Deps], registration: Registration) -> Answered:
+    """Have the bank agree to debits from an account, however long it is away."""
+    retry = Retry(delay_s=PAUSE_S, delay_s_max=PAUSE_S_MAX)
+    answered = await wf.activity(ask_for_mandate, registration, retry=retry, repeatable=True)
+    agreed = answered.finding is Finding.CONFIRMED
+    state = AccountState.ACTIVE if agreed else AccountState.REFUSED
+    wf.record(store.account_settlement(registration.account_id, state))
+    if answered.finding is None:
+        raise KeyReused
+    if not agreed:
+        raise unconfirmed(answered.finding)
+    return answered
 
 
 # -- activities: each may be repeated ---------------------------------------------------------------------------
@@ -92,6 +119,20 @@ async def tell_bank(activity: Activity[Deps], order: Order) -> Noted:
             kind, instruction_id, holding, instruction.account_id, instruction.amount_minor
         )
     return Noted(state=(await settle(deps, {instruction_id: report}))[0].state)
+
+
+async def ask_for_mandate(activity: Activity[Deps], registration: Registration) -> Answered:
+    """Ask for a mandate, unless the bank says that it has agreed to it already."""
+    deps, account_id = activity.deps, registration.account_id
+    if account_id in deps.untold:
+        deps.untold.discard(account_id)
+    elif await deps.bank.has_agreed(account_id):
+        return Answered(finding=Finding.CONFIRMED)
+    (sealed,) = await store.load_accounts(deps.database, [account_id])
+    try:
+        return Answered(finding=await deps.bank.agree(account_id, opened(deps.vault, sealed)))
+    except KeyReused:
+        return Answered(finding=None)
 
 
 async def lose_track(activity: Activity[Deps], order: Order) -> Noted:
@@ -155,3 +196,14 @@ def opened(vault: Vault, sealed: SealedAccount) -> Holding:
         number=vault.open(sealed.number, context=context_of(account.account_id, "number")),
         holder=vault.open(sealed.holder, context=context_of(account.account_id, "holder")),
     )
+
+
+def unconfirmed(finding: Finding) -> Refused:
+    """Why an account is not registered."""
+    match finding:
+        case Finding.NO_ACCOUNT:
+            return Refused("no_such_bank_account", "The bank has no such account, or has closed it.")
+        case Finding.NAME_MISMATCH:
+            return Refused("holder_name_mismatch", "The bank has this account under another name.")
+        case Finding.CANNOT_BE_DEBITED | Finding.CONFIRMED:
+            return Refused("debits_not_possible", "The bank does not allow debits from this account.")

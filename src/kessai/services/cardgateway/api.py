@@ -16,6 +16,7 @@ from typing import Annotated, Protocol
 import msgspec
 
 from kessai.foundation.contract import AmountMinor, Asset, Message, PageLimit, Reference, verb
+from kessai.sdk.processing.api import EffectsPage, ListEffects
 
 Participant = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:/-]+$")]
 CardId = Annotated[str, msgspec.Meta(pattern=r"^crd_[0-9a-f]{32}$")]
@@ -306,6 +307,11 @@ class CardGateway(Protocol):
     @verb("GET /v1/card-authorizations/{authorization_id}", scope="card:read", errors=("authorization_not_found",))
     async def inquire(self, request: InquireAuthorization, /) -> CardAuthorization:
         """An authorization with its operations; what is in doubt is waited for a moment first."""
+        ...
+
+    @verb("POST /v1/card-authorizations/effects", scope="card:read", batch=True)
+    async def list_effects(self, request: ListEffects, /) -> EffectsPage:
+        """The authorizations of some processings, as their callers should know them."""
         ...
 
     @verb("GET /v1/card-authorizations", scope="card:read", errors=("bad_cursor",))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
 from msgspec.structs import replace
 
 from kessai.foundation.contract import Message
@@ -21,6 +24,22 @@ HELD = (S.REQUIRES_ACTION, S.AUTHORIZED)
 _OWN_WORDS = frozenset(
     (*DECLINES, "authentication_required", "authorization_expired", "invalid_form_token", PENDING_ACTION)
 )
+
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long is waited for what, in real time."""
+
+    answer_s: Seconds = 6.0
+    """Then a caller is told that the outcome is not known."""
+    reach_s: Seconds = 2.0
+    """An authorization that surely could not be sent for so long is refused."""
+    abandon_after_s: Seconds = 60.0
+    """An authorization whose outcome nobody came for is voided; more than a lease, so that a caller may recover."""
+    converge_within_s: Seconds = 120.0
+    """The bound: an outcome that is not known for longer, while the gateway answers, is an alarm."""
 
 
 class Busy(Conflict):
@@ -186,6 +205,13 @@ def unresolved(authorization: CardAuthorization) -> Busy:
         "What became of the authorization is still being found out.",
         authorization_id=authorization.authorization_id,
     )
+
+
+def under_way(authorization: CardAuthorization) -> Busy:
+    """Another operation is at it, or it is not known yet what became of it."""
+    if authorization.state is S.PENDING:
+        return unresolved(authorization)
+    return busy(authorization.authorization_id)
 
 
 def busy(authorization_id: str) -> Busy:

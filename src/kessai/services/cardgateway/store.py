@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 
+from kessai.foundation.call import current_call
 from kessai.foundation.db import Connection, Database, load_queries, role_of
 from kessai.foundation.ids import bare
 from kessai.foundation.migrations import SchemaSpec
@@ -81,7 +82,8 @@ def card_removal(card_id: str, now: datetime) -> Write:
 
 def insertion(authorization: CardAuthorization, workflow_id: str) -> Write:
     """A new authorization, claimed by its workflow; conflicts when its id is known."""
-    return Write(_SQL["insert_authorization"], _authorization_row(authorization, workflow_id, None), guarded=True)
+    row = _authorization_row(authorization, workflow_id, None)
+    return Write(_SQL["insert_authorization"], row, guarded=True, processing_id=authorization.processing_id)
 
 
 def claim(authorization: CardAuthorization, workflow_id: str, state: AuthorizationState) -> Write:
@@ -138,7 +140,7 @@ def settlement(
         outcome.doubt_ms,
     )
     return (
-        Write(_SQL["settle_authorization"], changed, guarded=True),
+        Write(_SQL["settle_authorization"], changed, guarded=True, processing_id=after.processing_id),
         Write(_SQL["settle_operation"], made, guarded=True),
     )
 
@@ -158,6 +160,7 @@ def _authorization_row(
         authorization.processing_id,
         aborted_at,
         authorization.created_at,
+        current_call().caller,
     )
 
 
@@ -238,7 +241,7 @@ async def cards_of(database: Database, customer_id: str, *, include_removed: boo
 async def load(database: Database, authorization_ids: Sequence[str]) -> list[Stored]:
     """The authorizations that exist, of those."""
     rows = await database.fetch(ROLE, _SQL["authorizations_by_id"], [bare(each) for each in authorization_ids])
-    return [Stored(_authorization(row), row["busy_with"] and row["busy_with"].hex) for row in rows]
+    return [Stored(authorization_of(row), row["busy_with"] and row["busy_with"].hex) for row in rows]
 
 
 async def of_customer(
@@ -246,13 +249,13 @@ async def of_customer(
 ) -> list[CardAuthorization]:
     """A customer's authorizations, newest first, beyond `before`."""
     rows = await database.fetch(ROLE, _SQL["authorizations_of_customer"], customer_id, *before, limit)
-    return [_authorization(row) for row in rows]
+    return [authorization_of(row) for row in rows]
 
 
 async def operations(database: Database, authorization_ids: Sequence[str]) -> list[CardOperation]:
     """Their operations, in the order in which they were instructed."""
     rows = await database.fetch(ROLE, _SQL["operations_of"], [bare(each) for each in authorization_ids])
-    return [_operation(row) for row in rows]
+    return [operation_of(row) for row in rows]
 
 
 async def whole(database: Database, authorization_id: str) -> tuple[CardAuthorization, list[CardOperation]] | None:
@@ -263,7 +266,7 @@ async def whole(database: Database, authorization_id: str) -> tuple[CardAuthoriz
         return found, await connection.fetch(_SQL["operations_of"], [bare(authorization_id)])
 
     found, made = await database.transaction(ROLE, read, isolation="repeatable_read")
-    return (_authorization(found[0]), [_operation(row) for row in made]) if found else None
+    return (authorization_of(found[0]), [operation_of(row) for row in made]) if found else None
 
 
 def _card(row: asyncpg.Record) -> Card | None:
@@ -282,7 +285,8 @@ def _card(row: asyncpg.Record) -> Card | None:
     )
 
 
-def _authorization(row: asyncpg.Record) -> CardAuthorization:
+def authorization_of(row: asyncpg.Record) -> CardAuthorization:
+    """An authorization as its row has it."""
     return CardAuthorization(
         authorization_id=f"cau_{row['authorization_id'].hex}",
         customer_id=row["customer_id"],
@@ -302,7 +306,8 @@ def _authorization(row: asyncpg.Record) -> CardAuthorization:
     )
 
 
-def _operation(row: asyncpg.Record) -> CardOperation:
+def operation_of(row: asyncpg.Record) -> CardOperation:
+    """An operation as its row has it."""
     kind = OperationKind(row["kind"])
     prefix = "cau" if kind is OperationKind.AUTHORIZE else "cop"
     return CardOperation(

@@ -21,22 +21,8 @@ from kessai.sdk.workflow import Activity, Retry, Workflow, define
 from kessai.services.cardgateway import domain, store
 from kessai.services.cardgateway.api import CardAuthorization
 from kessai.services.cardgateway.api import OperationKind as K
-from kessai.services.cardgateway.domain import Instruction, Outcome, Plastic
+from kessai.services.cardgateway.domain import Instruction, Outcome, Patience, Plastic
 from kessai.services.cardgateway.gateways import Gateway
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long is waited for what, in real time."""
-
-    answer_s: float = 6.0
-    """Then a caller is told that the outcome is not known."""
-    reach_s: float = 2.0
-    """An authorization that surely could not be sent for so long is refused."""
-    abandon_after_s: float = 60.0
-    """An authorization whose outcome nobody came for is voided; more than a lease, so that a caller may recover."""
-    converge_within_s: float = 120.0
-    """The bound: an outcome that is not known for longer, while the gateway answers, is an alarm."""
 
 
 @dataclass(slots=True)

@@ -108,10 +108,11 @@ def same_request(approval: Approval, request: RequestApproval, *, by: str) -> bo
     ) and lifetime == timedelta(seconds=request.lifetime_s)
 
 
-def approved(approval: Approval, request: ApproveApproval, *, by: str, makers: set[str], now: datetime) -> Approval:
-    """With a second person's consent. `makers`: who made the approver's key, who made theirs, and so on.
+def approved(approval: Approval, request: ApproveApproval, *, by: str, shared: set[str], now: datetime) -> Approval:
+    """With a second person's consent. `shared`: keys that stand behind both the approver's key and the requester's.
 
-    A key that the requester made (or had made) is the requester's own hand. Raises `approval_not_open`,
+    Whoever makes a key sees its secret, so that keys with a common maker, or one of which made the other, may be in one
+    person's hands. Raises `approval_not_open`,
     `approval_expired`, `approval_content_differs`, `approver_is_requester`, `approver_not_independent`.
     """
     if approval.state in (ApprovalState.APPROVED, ApprovalState.CONSUMED) and approval.approved_by == by:
@@ -123,8 +124,8 @@ def approved(approval: Approval, request: ApproveApproval, *, by: str, makers: s
         raise _differs()
     if by == approval.requested_by:
         raise Refused("approver_is_requester", "Another person than the requester must approve.")
-    if approval.requested_by in makers:
-        raise Refused("approver_not_independent", "The approver's key was made by the requester.")
+    if shared:
+        raise Refused("approver_not_independent", "The approver's key and the requester's are of one maker.")
     after = replace(approval, state=ApprovalState.APPROVED, approved_by=by)
     return _stepped(after, by, request.reason, now)
 

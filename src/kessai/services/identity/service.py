@@ -144,9 +144,14 @@ class IdentityService:
     async def approve(self, request: ApproveApproval, /) -> Approval:
         """Approve what another key asked for; approving again by the same key changes nothing."""
         by, now = current_call().caller, self._clock.now()
-        makers = await self._database.transaction(_ROLE, lambda connection: _makers(connection, by))
+
+        async def read(connection: Connection) -> set[str]:
+            asked_by = (await _fetch_approval(connection, request.approval_id)).requested_by
+            return await _hands(connection, by) & await _hands(connection, asked_by)
+
+        shared = await self._database.transaction(_ROLE, read)
         return await self._step(
-            request.approval_id, lambda approval: approved(approval, request, by=by, makers=makers, now=now)
+            request.approval_id, lambda approval: approved(approval, request, by=by, shared=shared, now=now)
         )
 
     async def reject(self, request: RejectApproval, /) -> Approval:
@@ -298,16 +303,18 @@ async def _fetch_approval(connection: Connection, approval_id: str) -> Approval:
     return found[0]
 
 
-async def _makers(connection: Connection, caller: str) -> set[str]:
-    """Who made a caller's key, who made that one's, and so on."""
-    makers: set[str] = set()
-    while caller.startswith("key_"):
+async def _hands(connection: Connection, caller: str) -> set[str]:
+    """The keys that whoever holds this one may be holding too: who made it saw its secret, and so on upwards.
+
+    A key that the platform itself made for its operator ends the line: whose it is, the operator answers for.
+    """
+    hands: set[str] = set()
+    while caller.startswith("key_") and caller not in hands:
+        hands.add(caller)
         records = await store.fetch_keys(connection, [ApiKeyId(caller)])
-        if not records or records[0].created_by in makers:
-            break
-        caller = records[0].created_by
-        makers.add(caller)
-    return makers
+        if records:
+            caller = records[0].created_by
+    return hands
 
 
 def _invalid() -> Unauthenticated:

@@ -74,6 +74,7 @@ class Counter:
             routes=[
                 Route("/v1/account-checks/{id}", self._client("check", self._check), methods=["PUT"]),
                 Route("/v1/mandates/{id}", self._client("agree", self._agree), methods=["PUT"]),
+                Route("/v1/mandates/{id}", self._client("inquire_mandate", self._agreed), methods=["GET"]),
                 Route("/v1/transfers/{id}", self._client("transfer", self._take("transfer")), methods=["PUT"]),
                 Route("/v1/transfers/{id}", self._client("inquire", self._find("transfer")), methods=["GET"]),
                 Route("/v1/debits/{id}", self._client("debit", self._take("debit")), methods=["PUT"]),
@@ -121,6 +122,10 @@ class Counter:
         mandate_id = request.path_params["id"]
         self.books.agree(mandate_id, msgspec.json.decode(body, type=Account), refuse)
         return {"id": mandate_id, "confirmed": True}
+
+    def _agreed(self, request: Request, _: bytes, __: str | None) -> dict[str, Any]:
+        self.books.require_mandate(request.path_params["id"])
+        return {"id": request.path_params["id"], "confirmed": True}
 
     def _take(self, kind: OrderKind) -> Act:
         def act(request: Request, body: bytes, refuse: str | None) -> dict[str, Any]:

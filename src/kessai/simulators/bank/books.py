@@ -140,6 +140,11 @@ class Books:
         if known is None:
             self._write(Line(do="mandate", id=mandate_id, at=self.now(), account=account))
 
+    def require_mandate(self, mandate_id: str) -> None:
+        """Raises Declined when there is none under this id."""
+        if mandate_id not in self._mandates:
+            raise Declined("mandate_not_found", 404)
+
     def _wrong_with(self, account: Account) -> str | None:
         deposit = self.deposits.get(account.place)
         if deposit is None:

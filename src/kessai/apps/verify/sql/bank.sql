@@ -41,13 +41,23 @@ LEFT JOIN bank.workflow_open AS o
 WHERE i.state IN ('ACCEPTED', 'UNKNOWN') AND o.workflow_id IS NULL
 LIMIT $1;
 
+-- name: abandoned_mandates
+SELECT 'account' AS relation, 'bac_' || encode(uuid_send(a.account_id), 'hex') AS key,
+    CASE WHEN a.state = 'PENDING' THEN 'its mandate is asked for, but no workflow works on it'
+        ELSE format('it is %s, though its mandate is being asked for', a.state) END AS sentence
+FROM bank.account AS a
+LEFT JOIN bank.workflow_open AS o ON o.workflow_id = 'bac_' || encode(uuid_send(a.account_id), 'hex')
+WHERE (a.state = 'PENDING') <> (o.workflow_id IS NOT NULL)
+LIMIT $1;
+
 -- name: strange_instructions
 SELECT 'instruction' AS relation, CASE i.kind WHEN 'transfer' THEN 'btr_' ELSE 'bdb_' END || encode(uuid_send(i.instruction_id), 'hex') AS key,
     CASE WHEN a.account_id IS NULL THEN 'there is no such bank account'
+        WHEN a.state <> 'ACTIVE' THEN format('its bank account is %s', a.state)
         WHEN i.kind = 'debit' AND NOT a.debits THEN 'it debits an account without a mandate'
         ELSE format('its owner is %s, its account''s is %s', i.owner_id, a.owner_id) END AS sentence
 FROM bank.instruction AS i LEFT JOIN bank.account AS a ON a.account_id = i.account_id
-WHERE a.account_id IS NULL OR a.owner_id <> i.owner_id OR a.owner_kind <> i.owner_kind OR (i.kind = 'debit' AND NOT a.debits)
+WHERE a.account_id IS NULL OR a.state <> 'ACTIVE' OR a.owner_id <> i.owner_id OR a.owner_kind <> i.owner_kind OR (i.kind = 'debit' AND NOT a.debits)
 LIMIT $1;
 
 -- name: unpublished_instruction_steps

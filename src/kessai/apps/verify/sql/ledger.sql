@@ -65,12 +65,14 @@ FROM ledger.exchange_reference AS r LEFT JOIN ledger.exchange AS e ON e.exchange
 GROUP BY e.flush_id ORDER BY e.flush_id;
 
 -- name: outbox_by_instant
-SELECT recorded_at, outbox_id, topic, event_count, payload FROM ledger.outbox ORDER BY recorded_at;
+SELECT recorded_at, outbox_id, topic, event_count, payload FROM ledger.outbox WHERE topic <> 'processing.touched'
+ORDER BY recorded_at;
 
 -- Streams by account and by exchange.
 
 -- name: accounts
-SELECT a.account_id, a.owner, a.account_type, a.asset, a.overdraft, a.frozen, a.closed, a.metadata, e.records
+SELECT a.account_id, a.owner, a.account_type, a.asset, a.overdraft, a.frozen, a.closed, a.metadata, a.incoming,
+    e.records
 FROM ledger.account AS a
 LEFT JOIN (
     SELECT account_id, array_agg(record ORDER BY version) AS records FROM ledger.account_event GROUP BY account_id

@@ -24,13 +24,16 @@ LEFT JOIN (
 
 -- name: refunds
 SELECT f.refund_id, f.payment_id, f.state, f.amount_minor, f.exchange_id, p.exchange_id AS original_id,
-    p.kind, p.payee_id, p.busy_with IS NOT NULL AS busy, e.record
+    p.kind, p.payer_id, p.payee_id, p.busy_with IS NOT NULL AS busy, e.record, x.record AS surplus_record
 FROM payment.refund AS f
 LEFT JOIN payment.payment AS p ON p.payment_id = f.payment_id
-LEFT JOIN ledger.exchange AS e ON e.exchange_id = f.exchange_id AND substr(e.record, 65, 8) <> 'refused"'::bytea;
+LEFT JOIN payment.payment_step AS s
+    ON s.payment_id = f.payment_id AND s.refund_id = f.refund_id AND s.action = 'refund'
+LEFT JOIN ledger.exchange AS e ON e.exchange_id = f.exchange_id AND substr(e.record, 65, 8) <> 'refused"'::bytea
+LEFT JOIN ledger.exchange AS x ON x.exchange_id = s.exchange_id AND substr(x.record, 65, 8) <> 'refused"'::bytea;
 
 -- name: further_exchanges
-SELECT s.payment_id, s.sequence, s.action, s.amount_minor, s.fee_minor, p.kind, p.beneficiary_id,
+SELECT s.payment_id, s.sequence, s.action, s.amount_minor, s.fee_minor, p.kind, p.payer_id, p.beneficiary_id,
     p.exchange_id AS original_id, e.record
 FROM payment.payment_step AS s
 JOIN payment.payment AS p ON p.payment_id = s.payment_id

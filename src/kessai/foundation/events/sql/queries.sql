@@ -36,8 +36,10 @@ DELETE FROM {schema}.lease WHERE name = $1::text AND holder = $2::text AND epoch
 -- name: outbox_insert
 INSERT INTO {schema}.outbox (outbox_id, topic, event_count, payload, recorded_at)
 SELECT u.outbox_id, u.topic, u.event_count, u.payload, u.recorded_at
-FROM unnest($1::uuid[], $2::text[], $3::int[], $4::bytea[], $5::timestamptz[])
-    AS u (outbox_id, topic, event_count, payload, recorded_at);
+FROM (
+    SELECT unnest($1::uuid[]) AS outbox_id, unnest($2::text[]) AS topic, unnest($3::int[]) AS event_count,
+        unnest($4::bytea[]) AS payload, unnest($5::timestamptz[]) AS recorded_at
+) AS u;
 
 -- name: outbox_unpositioned
 SELECT outbox_id FROM {schema}.outbox WHERE position IS NULL ORDER BY outbox_id LIMIT $1::int;

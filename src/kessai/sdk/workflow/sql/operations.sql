@@ -6,6 +6,13 @@ WHERE EXISTS (SELECT o.workflow_id FROM {schema}.workflow_open AS o WHERE o.work
 ON CONFLICT (workflow_id, message_id) DO NOTHING
 RETURNING message_id;
 
+-- name: message_for_resting
+-- The lock waits for whoever is just letting it rest.
+SELECT wake_at IS NOT NULL AS resting FROM {schema}.workflow_open WHERE workflow_id = $1::text FOR UPDATE;
+
+-- name: message_wakes
+UPDATE {schema}.workflow_open SET wake_at = $2::timestamptz WHERE workflow_id = $1::text AND wake_at > $2::timestamptz;
+
 -- name: message_find
 SELECT consumed FROM {schema}.workflow_inbox WHERE workflow_id = $1::text AND message_id = $2::text;
 
@@ -102,12 +109,13 @@ FROM {schema}.workflow_queued AS q WHERE q.workflow_id = ANY($1::text[]);
 
 -- name: activity_in_transaction
 INSERT INTO {schema}.workflow_log
-    (workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at)
-VALUES ($1::text, $2::bigint, $3::smallint, $4::text, $5::bytea, $6::boolean, $7::bytea, $8::int, $9::timestamptz);
+    (workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at, started_at)
+VALUES ($1::text, $2::bigint, $3::smallint, $4::text, $5::bytea, $6::boolean, $7::bytea, $8::int, $9::timestamptz,
+    $10::timestamptz);
 
 -- name: activity_found
 SELECT failed, outcome, recorded_at FROM {schema}.workflow_log
-WHERE workflow_id = $1::text AND seq = $2::bigint AND kind = 1;
+WHERE workflow_id = $1::text AND seq = $2::bigint AND kind = 1 AND started_at = $3::timestamptz;
 
 -- name: log_of
 SELECT workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at
@@ -115,8 +123,9 @@ FROM {schema}.workflow_log WHERE workflow_id = $1::text ORDER BY seq, kind;
 
 -- name: log_insert_one
 INSERT INTO {schema}.workflow_log
-    (workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at)
-VALUES ($1::text, $2::bigint, $3::smallint, $4::text, $5::bytea, $6::boolean, $7::bytea, $8::int, $9::timestamptz);
+    (workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at, started_at)
+VALUES ($1::text, $2::bigint, $3::smallint, $4::text, $5::bytea, $6::boolean, $7::bytea, $8::int, $9::timestamptz,
+    $10::timestamptz);
 
 -- name: log_replace
 UPDATE {schema}.workflow_log SET failed = $4::boolean, outcome = $5::bytea
@@ -129,12 +138,14 @@ SELECT workflow_id, name, version, digest, request, call, executor_id, compensat
 FROM {schema}.workflow_open WHERE workflow_id = $1::text;
 
 -- name: done_one
-SELECT workflow_id, name, version, digest, failed, outcome, steps, started_at, finished_at, forgotten
+SELECT workflow_id, name, version, digest, failed, outcome, steps, started_at, finished_at
 FROM {schema}.workflow_done WHERE workflow_id = $1::text;
 
+-- name: taken_one
+SELECT workflow_id, started_at FROM {schema}.workflow_taken WHERE workflow_id = $1::text;
+
 -- name: is_known
-SELECT EXISTS (SELECT o.workflow_id FROM {schema}.workflow_open AS o WHERE o.workflow_id = $1::text)
-    OR EXISTS (SELECT d.workflow_id FROM {schema}.workflow_done AS d WHERE d.workflow_id = $1::text)
+SELECT EXISTS (SELECT t.workflow_id FROM {schema}.workflow_taken AS t WHERE t.workflow_id = $1::text)
     OR EXISTS (SELECT q.workflow_id FROM {schema}.workflow_queued AS q WHERE q.workflow_id = $1::text) AS known;
 
 -- name: list_open
@@ -145,7 +156,7 @@ WHERE workflow_id > $1::text AND ($2::text IS NULL OR name = $2::text)
 ORDER BY workflow_id LIMIT $4::int;
 
 -- name: list_done
-SELECT workflow_id, name, version, failed, forgotten, started_at, finished_at
+SELECT workflow_id, name, version, failed, started_at, finished_at
 FROM {schema}.workflow_done
 WHERE workflow_id > $1::text AND ($2::text IS NULL OR name = $2::text)
 ORDER BY workflow_id LIMIT $3::int;
@@ -166,10 +177,8 @@ SELECT (SELECT count(*) FROM {schema}.workflow_open) AS open,
     (SELECT count(*) FROM {schema}.workflow_queued WHERE executor_id IS NULL) AS queued;
 
 -- name: fork_claim
-INSERT INTO {schema}.workflow_claim (workflow_id, claimed_at)
-SELECT $1::text, $2::timestamptz
-WHERE NOT EXISTS (SELECT d.workflow_id FROM {schema}.workflow_done AS d WHERE d.workflow_id = $1::text)
-    AND NOT EXISTS (SELECT o.workflow_id FROM {schema}.workflow_open AS o WHERE o.workflow_id = $1::text)
+INSERT INTO {schema}.workflow_taken (workflow_id, digest, started_at)
+VALUES ($1::text, $2::bytea, $3::timestamptz)
 ON CONFLICT (workflow_id) DO NOTHING
 RETURNING workflow_id;
 
@@ -203,8 +212,7 @@ SELECT u.queue, u.workflow_id, u.key, u.priority, u.name, u.version, u.digest, u
 FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], $6::int[], $7::bytea[], $8::bytea[], $9::bytea[],
     $10::timestamptz[], $11::timestamptz[])
     AS u (queue, workflow_id, key, priority, name, version, digest, request, call, not_before, queued_at)
-WHERE NOT EXISTS (SELECT d.workflow_id FROM {schema}.workflow_done AS d WHERE d.workflow_id = u.workflow_id)
-    AND NOT EXISTS (SELECT o.workflow_id FROM {schema}.workflow_open AS o WHERE o.workflow_id = u.workflow_id)
+WHERE NOT EXISTS (SELECT t.workflow_id FROM {schema}.workflow_taken AS t WHERE t.workflow_id = u.workflow_id)
 ON CONFLICT (queue, workflow_id) DO NOTHING
 RETURNING workflow_id;
 
@@ -271,44 +279,78 @@ SELECT EXISTS (
     WHERE starts_with(l.name, 'workflow/') AND l.lease_until <= $1::timestamptz AND l.name <> $2::text
 ) OR EXISTS (
     SELECT o.workflow_id FROM {schema}.workflow_open AS o
-    WHERE o.parked_error IS NULL
+    WHERE o.parked_error IS NULL AND o.wake_at IS NULL
         AND NOT EXISTS (SELECT l.name FROM {schema}.lease AS l WHERE l.name = 'workflow/' || o.executor_id)
 ) AS found,
     (SELECT count(*) FROM {schema}.workflow_open AS p WHERE p.parked_error IS NOT NULL AND NOT p.compensating) AS parked,
-    (SELECT count(*) FROM {schema}.workflow_open AS s WHERE s.parked_error IS NOT NULL AND s.compensating) AS stuck;
+    (SELECT count(*) FROM {schema}.workflow_open AS s WHERE s.parked_error IS NOT NULL AND s.compensating) AS stuck,
+    (SELECT min(r.wake_at) FROM {schema}.workflow_open AS r WHERE r.wake_at IS NOT NULL) AS wakes_at;
 
--- name: finished_before
-SELECT workflow_id FROM {schema}.workflow_done
-WHERE workflow_id > $1::text AND finished_at < $2::timestamptz AND forgotten = $3::boolean
-ORDER BY workflow_id LIMIT $4::int;
+-- name: partitions
+SELECT c.relname::text AS name FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent = '{schema}.workflow_done'::regclass;
 
--- name: forget_outcome
-UPDATE {schema}.workflow_done SET forgotten = true, outcome = '', steps = '[]'
-WHERE workflow_id = ANY($1::text[]) AND NOT forgotten;
+-- name: is_kept
+-- Whether a workflow begun in this time is still open, or ended too short a while ago.
+SELECT EXISTS (
+    SELECT o.workflow_id FROM {schema}.workflow_open AS o
+    WHERE o.started_at >= $1::timestamptz AND o.started_at < $2::timestamptz
+) OR EXISTS (
+    SELECT d.workflow_id FROM {schema}.workflow_done AS d
+    WHERE d.started_at >= $1::timestamptz AND d.started_at < $2::timestamptz AND d.finished_at >= $3::timestamptz
+) AS kept;
 
--- name: forget_id
-DELETE FROM {schema}.workflow_done WHERE workflow_id = ANY($1::text[]) AND forgotten;
+-- name: is_open_in
+SELECT EXISTS (
+    SELECT o.workflow_id FROM {schema}.workflow_open AS o
+    WHERE o.started_at >= $1::timestamptz AND o.started_at < $2::timestamptz
+) AS found;
+
+-- name: count_done
+SELECT count(*) AS done FROM {schema}.workflow_done WHERE started_at >= $1::timestamptz AND started_at < $2::timestamptz;
+
+-- name: rest_before
+SELECT workflow_id FROM {schema}.workflow_done_rest WHERE finished_at < $1::timestamptz LIMIT $2::int;
+
+-- name: forget_done
+DELETE FROM {schema}.workflow_done_rest WHERE workflow_id = ANY($1::text[]);
 
 -- name: forget_log
-DELETE FROM {schema}.workflow_log WHERE workflow_id = ANY($1::text[]);
+DELETE FROM {schema}.workflow_log_rest WHERE workflow_id = ANY($1::text[]);
+
+-- name: ids_before
+SELECT t.workflow_id FROM {schema}.workflow_taken AS t
+WHERE t.workflow_id > $1::text AND t.started_at < $2::timestamptz
+    AND NOT EXISTS (SELECT o.workflow_id FROM {schema}.workflow_open AS o WHERE o.workflow_id = t.workflow_id)
+    AND NOT EXISTS (
+        SELECT d.workflow_id FROM {schema}.workflow_done AS d
+        WHERE d.workflow_id = t.workflow_id AND d.started_at = t.started_at
+    )
+ORDER BY t.workflow_id LIMIT $3::int;
+
+-- name: forget_ids
+DELETE FROM {schema}.workflow_taken WHERE workflow_id = ANY($1::text[]);
 
 -- name: forget_messages
-DELETE FROM {schema}.workflow_inbox WHERE workflow_id = ANY($1::text[]);
+DELETE FROM {schema}.workflow_inbox USING {schema}.workflow_done AS d
+WHERE d.workflow_id = workflow_inbox.workflow_id AND d.started_at < $1::timestamptz AND d.finished_at < $1::timestamptz;
 
 -- name: forget_answers
-DELETE FROM {schema}.workflow_answer WHERE workflow_id = ANY($1::text[]);
+DELETE FROM {schema}.workflow_answer USING {schema}.workflow_done AS d
+WHERE d.workflow_id = workflow_answer.workflow_id AND d.started_at < $1::timestamptz AND d.finished_at < $1::timestamptz;
 
 -- name: forget_attributes
-DELETE FROM {schema}.workflow_attribute WHERE workflow_id = ANY($1::text[]);
+DELETE FROM {schema}.workflow_attribute USING {schema}.workflow_done AS d
+WHERE d.workflow_id = workflow_attribute.workflow_id AND d.started_at < $1::timestamptz AND d.finished_at < $1::timestamptz;
 
 -- name: forget_heartbeats
-DELETE FROM {schema}.workflow_heartbeat WHERE workflow_id = ANY($1::text[]);
+DELETE FROM {schema}.workflow_heartbeat USING {schema}.workflow_done AS d
+WHERE d.workflow_id = workflow_heartbeat.workflow_id AND d.started_at < $1::timestamptz AND d.finished_at < $1::timestamptz;
 
 -- name: forget_forks
-DELETE FROM {schema}.workflow_fork WHERE workflow_id = ANY($1::text[]);
+DELETE FROM {schema}.workflow_fork USING {schema}.workflow_done AS d
+WHERE d.workflow_id = workflow_fork.workflow_id AND d.started_at < $1::timestamptz AND d.finished_at < $1::timestamptz;
 
 -- name: forget_stuck
-DELETE FROM {schema}.workflow_stuck WHERE workflow_id = ANY($1::text[]);
-
--- name: forget_claims
-DELETE FROM {schema}.workflow_claim WHERE workflow_id = ANY($1::text[]);
+DELETE FROM {schema}.workflow_stuck USING {schema}.workflow_done AS d
+WHERE d.workflow_id = workflow_stuck.workflow_id AND d.started_at < $1::timestamptz AND d.finished_at < $1::timestamptz;

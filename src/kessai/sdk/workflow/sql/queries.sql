@@ -1,26 +1,25 @@
 -- name: flush_fence
 SELECT epoch FROM {schema}.lease WHERE name = $1::text AND holder = $2::text AND epoch = $3::bigint FOR SHARE;
 
--- name: flush_claim
-INSERT INTO {schema}.workflow_claim (workflow_id, claimed_at)
-SELECT u.workflow_id, $2::timestamptz FROM unnest($1::text[]) AS u (workflow_id)
-WHERE NOT EXISTS (SELECT d.workflow_id FROM {schema}.workflow_done AS d WHERE d.workflow_id = u.workflow_id)
+-- name: flush_take
+INSERT INTO {schema}.workflow_taken (workflow_id, digest, started_at)
+SELECT u.workflow_id, u.digest, u.started_at
+FROM (
+    SELECT unnest($1::text[]) AS workflow_id, unnest($2::bytea[]) AS digest, unnest($3::timestamptz[]) AS started_at
+) AS u
 ON CONFLICT (workflow_id) DO NOTHING
 RETURNING workflow_id;
-
--- name: claim_anew
-INSERT INTO {schema}.workflow_claim (workflow_id, claimed_at)
-SELECT u.workflow_id, $2::timestamptz FROM unnest($1::text[]) AS u (workflow_id)
-ON CONFLICT (workflow_id) DO UPDATE SET claimed_at = excluded.claimed_at;
 
 -- name: open_insert
 INSERT INTO {schema}.workflow_open
     (workflow_id, name, version, digest, request, call, writes, started_at, deadline_at, executor_id, compensating)
 SELECT u.workflow_id, u.name, u.version, u.digest, u.request, u.call, u.writes, u.started_at, u.deadline_at, $10::text,
     false
-FROM unnest($1::text[], $2::text[], $3::int[], $4::bytea[], $5::bytea[], $6::bytea[], $7::int[], $8::timestamptz[],
-    $9::timestamptz[])
-    AS u (workflow_id, name, version, digest, request, call, writes, started_at, deadline_at)
+FROM (
+    SELECT unnest($1::text[]) AS workflow_id, unnest($2::text[]) AS name, unnest($3::int[]) AS version,
+        unnest($4::bytea[]) AS digest, unnest($5::bytea[]) AS request, unnest($6::bytea[]) AS call,
+        unnest($7::int[]) AS writes, unnest($8::timestamptz[]) AS started_at, unnest($9::timestamptz[]) AS deadline_at
+) AS u
 ON CONFLICT (workflow_id) DO NOTHING
 RETURNING workflow_id;
 
@@ -32,9 +31,12 @@ RETURNING workflow_id;
 INSERT INTO {schema}.workflow_done
     (workflow_id, name, version, digest, failed, outcome, steps, started_at, finished_at)
 SELECT u.workflow_id, u.name, u.version, u.digest, u.failed, u.outcome, u.steps, u.started_at, u.finished_at
-FROM unnest($1::text[], $2::text[], $3::int[], $4::bytea[], $5::boolean[], $6::bytea[], $7::bytea[], $8::timestamptz[],
-    $9::timestamptz[])
-    AS u (workflow_id, name, version, digest, failed, outcome, steps, started_at, finished_at);
+FROM (
+    SELECT unnest($1::text[]) AS workflow_id, unnest($2::text[]) AS name, unnest($3::int[]) AS version,
+        unnest($4::bytea[]) AS digest, unnest($5::boolean[]) AS failed, unnest($6::bytea[]) AS outcome,
+        unnest($7::bytea[]) AS steps, unnest($8::timestamptz[]) AS started_at,
+        unnest($9::timestamptz[]) AS finished_at
+) AS u;
 
 -- name: flush_end
 -- What each guard counted takes the place of the last parameter.
@@ -43,23 +45,25 @@ VALUES ($1::text, $2::bigint, $3::int[], $4::int[]);
 
 -- name: log_insert
 INSERT INTO {schema}.workflow_log
-    (workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at)
-SELECT u.workflow_id, u.seq, u.kind, u.name, u.argument_hash, u.failed, u.outcome, u.writes, u.recorded_at
-FROM unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::bytea[], $6::boolean[], $7::bytea[], $8::int[],
-    $9::timestamptz[])
-    AS u (workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at);
+    (workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at, started_at)
+SELECT u.workflow_id, u.seq, u.kind, u.name, u.argument_hash, u.failed, u.outcome, u.writes, u.recorded_at, u.started_at
+FROM (
+    SELECT unnest($1::text[]) AS workflow_id, unnest($2::bigint[]) AS seq, unnest($3::smallint[]) AS kind,
+        unnest($4::text[]) AS name, unnest($5::bytea[]) AS argument_hash, unnest($6::boolean[]) AS failed,
+        unnest($7::bytea[]) AS outcome, unnest($8::int[]) AS writes, unnest($9::timestamptz[]) AS recorded_at,
+        unnest($10::timestamptz[]) AS started_at
+) AS u;
 
 -- name: mark
 UPDATE {schema}.workflow_open SET compensating = u.compensating, parked_error = u.parked_error, writes = u.writes
-FROM unnest($1::text[], $2::boolean[], $3::text[], $4::int[]) AS u (workflow_id, compensating, parked_error, writes)
+FROM (
+    SELECT unnest($1::text[]) AS workflow_id, unnest($2::boolean[]) AS compensating,
+        unnest($3::text[]) AS parked_error, unnest($4::int[]) AS writes
+) AS u
 WHERE workflow_open.workflow_id = u.workflow_id;
 
 -- name: taken
-SELECT workflow_id FROM {schema}.workflow_done WHERE workflow_id = ANY($1::text[])
-UNION ALL
-SELECT workflow_id FROM {schema}.workflow_open WHERE workflow_id = ANY($1::text[])
-UNION ALL
-SELECT workflow_id FROM {schema}.workflow_claim WHERE workflow_id = ANY($1::text[]);
+SELECT workflow_id FROM {schema}.workflow_taken WHERE workflow_id = ANY($1::text[]);
 
 -- name: owned
 SELECT workflow_id FROM {schema}.workflow_open WHERE workflow_id = ANY($1::text[]) AND executor_id = $2::text;
@@ -74,16 +78,14 @@ SELECT number FROM {schema}.workflow_flush WHERE executor_id = $1::text AND numb
 -- name: flush_forget
 DELETE FROM {schema}.workflow_flush WHERE executor_id = $1::text AND number < $2::bigint AND NOT void;
 
--- name: claims_forget
-DELETE FROM {schema}.workflow_claim
-WHERE workflow_id IN (SELECT c.workflow_id FROM {schema}.workflow_claim AS c WHERE c.claimed_at < $1::timestamptz LIMIT $2::int)
-RETURNING workflow_id;
-
--- name: find_done
-SELECT name, version, digest, failed, outcome FROM {schema}.workflow_done WHERE workflow_id = $1::text;
-
--- name: find_open
-SELECT name, version, digest, executor_id, parked_error FROM {schema}.workflow_open WHERE workflow_id = $1::text;
+-- name: find
+-- Neither open nor done: its history is no longer kept.
+SELECT t.digest, o.workflow_id IS NOT NULL AS is_open, o.parked_error, o.wake_at IS NOT NULL AS resting, coalesce(o.name, d.name, '') AS name,
+    coalesce(o.version, d.version, 0) AS version, coalesce(d.failed, false) AS failed, coalesce(d.outcome, '') AS outcome
+FROM {schema}.workflow_taken AS t
+LEFT JOIN {schema}.workflow_open AS o ON o.workflow_id = t.workflow_id
+LEFT JOIN {schema}.workflow_done AS d ON d.workflow_id = t.workflow_id AND d.started_at = t.started_at
+WHERE t.workflow_id = $1::text;
 
 -- name: drop_lapsed
 DELETE FROM {schema}.lease
@@ -98,16 +100,38 @@ DELETE FROM {schema}.workflow_flush WHERE executor_id = ANY($1::text[]);
 
 -- name: orphaned
 SELECT DISTINCT o.executor_id FROM {schema}.workflow_open AS o
-WHERE o.parked_error IS NULL AND NOT EXISTS (SELECT l.name FROM {schema}.lease AS l WHERE l.name = 'workflow/' || o.executor_id);
+WHERE o.parked_error IS NULL AND o.wake_at IS NULL AND NOT EXISTS (SELECT l.name FROM {schema}.lease AS l WHERE l.name = 'workflow/' || o.executor_id);
 
 -- name: adopt
 UPDATE {schema}.workflow_open SET executor_id = $1::text
 WHERE executor_id = ANY($2::text[]) AND parked_error IS NULL
 RETURNING workflow_id, name, version, digest, request, call, compensating, writes, started_at, deadline_at;
 
+-- name: rest
+UPDATE {schema}.workflow_open SET executor_id = $4::text, wake_at = u.wake_at
+FROM unnest($1::text[], $2::timestamptz[]) AS u (workflow_id, wake_at)
+WHERE workflow_open.workflow_id = u.workflow_id AND workflow_open.executor_id = $3::text
+    AND workflow_open.parked_error IS NULL;
+
+-- name: wake_addressed
+UPDATE {schema}.workflow_open SET wake_at = $2::timestamptz
+WHERE workflow_id = ANY($1::text[]) AND wake_at > $2::timestamptz AND EXISTS (
+    SELECT i.message_id FROM {schema}.workflow_inbox AS i
+    WHERE i.workflow_id = workflow_open.workflow_id AND NOT i.consumed
+);
+
+-- name: wake
+UPDATE {schema}.workflow_open SET executor_id = $1::text, wake_at = NULL
+WHERE wake_at <= $2::timestamptz AND workflow_id IN (
+    SELECT r.workflow_id FROM {schema}.workflow_open AS r WHERE r.wake_at <= $2::timestamptz ORDER BY r.wake_at LIMIT $3::int
+)
+RETURNING workflow_id, name, version, digest, request, call, compensating, writes, started_at, deadline_at;
+
 -- name: logs_of
 SELECT workflow_id, seq, kind, name, argument_hash, failed, outcome, writes, recorded_at
-FROM {schema}.workflow_log WHERE workflow_id = ANY($1::text[]) ORDER BY workflow_id, seq, kind;
+FROM {schema}.workflow_log
+WHERE workflow_id = ANY($1::text[]) AND started_at BETWEEN $2::timestamptz AND $3::timestamptz
+ORDER BY workflow_id, seq, kind;
 
 -- name: parked_list
 SELECT workflow_id, name, version, compensating, parked_error

@@ -14,13 +14,17 @@ from kessai.services.bank.domain.instructions import (
     same_order,
 )
 from kessai.services.bank.domain.kana import writable
+from kessai.services.bank.domain.patience import AccountState, Doubt, Patience
 from kessai.services.bank.domain.reconciliation import Difference, Entry, Side, compare
 
 __all__ = [
     "TRANSITIONS",
+    "AccountState",
     "Change",
     "Difference",
+    "Doubt",
     "Entry",
+    "Patience",
     "Report",
     "Result",
     "Side",

@@ -58,6 +58,8 @@ class Change:
     """An instruction after one step."""
 
     instruction: Instruction
+    was: InstructionState
+    """The state that the step led from."""
 
     @property
     def state(self) -> InstructionState:
@@ -113,7 +115,7 @@ def advanced(instruction: Instruction, report: Report, now: datetime) -> Change 
         updated_at=max(now, instruction.updated_at),
         version=instruction.version + 1,
     )
-    return Change(after)
+    return Change(after, instruction.state)
 
 
 def latest(results: Sequence[Result]) -> dict[str, Report]:

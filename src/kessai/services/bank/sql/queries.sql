@@ -1,32 +1,39 @@
 -- name: insert_accounts
 INSERT INTO bank.account (account_id, owner_kind, owner_id, bank_code, branch_code, deposit_type, number_sealed,
-    holder_sealed, fingerprint, last_digits, debits, caller, registered_at)
+    holder_sealed, fingerprint, last_digits, debits, caller, registered_at, state)
 SELECT u.account_id, u.owner_kind, u.owner_id, u.bank_code, u.branch_code, u.deposit_type, u.number_sealed,
-    u.holder_sealed, u.fingerprint, u.last_digits, u.debits, u.caller, u.registered_at
+    u.holder_sealed, u.fingerprint, u.last_digits, u.debits, u.caller, u.registered_at, u.state
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
-    $9::bytea[], $10::text[], $11::boolean[], $12::text[], $13::timestamptz[])
+    $9::bytea[], $10::text[], $11::boolean[], $12::text[], $13::timestamptz[], $14::text[])
     AS u (account_id, owner_kind, owner_id, bank_code, branch_code, deposit_type, number_sealed, holder_sealed,
-    fingerprint, last_digits, debits, caller, registered_at)
+    fingerprint, last_digits, debits, caller, registered_at, state)
 ON CONFLICT (account_id) DO NOTHING
+
+-- name: settle_accounts
+UPDATE bank.account AS a
+SET state = u.state
+FROM unnest($1::uuid[], $2::text[]) AS u (account_id, state)
+WHERE a.account_id = u.account_id AND a.state = 'PENDING'
+RETURNING a.account_id
 
 -- name: load_accounts
 SELECT account_id, owner_kind, owner_id, bank_code, branch_code, deposit_type, number_sealed, holder_sealed,
-    last_digits, debits, registered_at, removed_at
+    last_digits, debits, registered_at, removed_at, state
 FROM bank.account
 WHERE account_id = ANY ($1::uuid[])
 
 -- name: accounts_of_owner
 SELECT account_id, owner_kind, owner_id, bank_code, branch_code, deposit_type, number_sealed, holder_sealed,
-    last_digits, debits, registered_at, removed_at
+    last_digits, debits, registered_at, removed_at, state
 FROM bank.account
-WHERE owner_id = $1 AND owner_kind = $2 AND ($3::boolean OR removed_at IS NULL)
+WHERE owner_id = $1 AND owner_kind = $2 AND state = 'ACTIVE' AND ($3::boolean OR removed_at IS NULL)
 ORDER BY registered_at DESC, account_id DESC
 LIMIT $4
 
 -- name: accounts_alike
 SELECT account_id
 FROM bank.account
-WHERE fingerprint = ANY ($1::bytea[]) AND owner_kind = $2 AND owner_id = $3 AND removed_at IS NULL
+WHERE fingerprint = ANY ($1::bytea[]) AND owner_kind = $2 AND owner_id = $3 AND removed_at IS NULL AND state = 'ACTIVE'
 LIMIT 1
 
 -- name: remove_accounts
@@ -36,7 +43,7 @@ WHERE account_id = ANY ($1::uuid[]) AND removed_at IS NULL
 
 -- name: accounts_under_old_keys
 SELECT account_id, owner_kind, owner_id, bank_code, branch_code, deposit_type, number_sealed, holder_sealed,
-    last_digits, debits, registered_at, removed_at
+    last_digits, debits, registered_at, removed_at, state
 FROM bank.account
 WHERE account_id > $1::uuid AND substring(number_sealed FROM 1 FOR 5) <> $2::bytea
 ORDER BY account_id
@@ -76,10 +83,12 @@ WHERE i.instruction_id = u.instruction_id AND i.kind = u.kind AND i.version = u.
 RETURNING i.instruction_id
 
 -- name: insert_steps
-INSERT INTO bank.instruction_step (instruction_id, kind, sequence, state, failure_code, recorded_at)
-SELECT u.instruction_id, u.kind, u.sequence, u.state, u.failure_code, u.recorded_at
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[])
-    AS u (instruction_id, kind, sequence, state, failure_code, recorded_at)
+INSERT INTO bank.instruction_step (instruction_id, kind, sequence, state, failure_code, recorded_at, processing_id,
+    caller, was)
+SELECT u.instruction_id, u.kind, u.sequence, u.state, u.failure_code, u.recorded_at, u.processing_id, u.caller, u.was
+FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[],
+    $9::text[])
+    AS u (instruction_id, kind, sequence, state, failure_code, recorded_at, processing_id, caller, was)
 
 -- name: steps_of_instruction
 SELECT sequence, state, failure_code, recorded_at
@@ -122,3 +131,8 @@ UPDATE bank.feed_cursor
 SET position = $2
 WHERE feed = 'results' AND position = $1
 RETURNING position
+
+-- name: doubt
+SELECT (SELECT count(*) FROM bank.instruction WHERE state IN ('ACCEPTED', 'UNKNOWN', 'SENT')) AS instructions,
+    (SELECT min(created_at) FROM bank.instruction WHERE state IN ('ACCEPTED', 'UNKNOWN', 'SENT')) AS since,
+    (SELECT count(*) FROM bank.account WHERE state = 'PENDING') AS mandates

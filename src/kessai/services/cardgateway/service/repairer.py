@@ -10,7 +10,7 @@ import structlog
 from kessai.foundation.db import Database
 from kessai.foundation.ids import bare
 from kessai.services.cardgateway import store
-from kessai.services.cardgateway.workflows import Patience
+from kessai.services.cardgateway.domain import Patience
 
 log = structlog.get_logger(__name__)
 

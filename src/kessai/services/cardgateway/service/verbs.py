@@ -17,6 +17,7 @@ from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
 from kessai.foundation.errors import Invalid, NotFound, PaymentError, Refused
 from kessai.foundation.ids import bare, derived_hex, new_hex, new_id
+from kessai.sdk.processing.api import EffectsPage, ListEffects
 from kessai.sdk.workflow import Conflicted, Counts, Engine, Handle, Parked
 from kessai.services.cardgateway import domain, store, workflows
 from kessai.services.cardgateway.api import (
@@ -39,12 +40,13 @@ from kessai.services.cardgateway.api import (
     RemoveCard,
     VoidCard,
 )
-from kessai.services.cardgateway.domain import Instruction
+from kessai.services.cardgateway.domain import Instruction, Patience
+from kessai.services.cardgateway.effects import CardEffects
 from kessai.services.cardgateway.gateways import Gateway
 from kessai.services.cardgateway.service import repairer
 from kessai.services.cardgateway.service.repairer import Doubt
 from kessai.services.cardgateway.service.sagas import SAGAS, Sagas
-from kessai.services.cardgateway.workflows import Deps, Patience, Registration
+from kessai.services.cardgateway.workflows import Deps, Registration
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +64,8 @@ class CardGatewayService:
         self._database = database
         self._clock = clock
         self._patience = patience or Patience()
+        self.effects = CardEffects(database)
+        """What the service tells of itself to the Processing Tracer."""
         self._deps = Deps(database=database, gateway=gateway, patience=self._patience)
         self._sagas = Sagas(database, clock, self._deps, **engine)
         self._engine = self._sagas.engine
@@ -285,9 +289,9 @@ class CardGatewayService:
             try:
                 if stored is None:
                     raise _not_found(request.authorization_id)
+                if stored.busy_with is not None:  # what is in doubt decides what may be done: no refusal for good yet
+                    raise domain.under_way(stored.authorization)
                 amount_minor = plan(stored.authorization)
-                if stored.busy_with is not None:
-                    raise domain.busy(request.authorization_id)
                 if kind is not OperationKind.VOID:
                     self._deps.gateway.require_open()
             except PaymentError:
@@ -329,6 +333,10 @@ class CardGatewayService:
         page = found[: request.limit]
         more = len(found) > request.limit
         return AuthorizationPage(authorizations=page, next_cursor=_cursor(page[-1]) if more else None)
+
+    async def list_effects(self, request: ListEffects, /) -> EffectsPage:
+        """The authorizations of some processings."""
+        return await self.effects.list_effects(request)
 
     async def _found(self, authorization_id: str) -> store.Stored | None:
         found = await store.load(self._database, [authorization_id])

@@ -35,13 +35,13 @@ LIMIT $3::int
 -- name: insert_authorization
 INSERT INTO cardgateway.card_authorization (authorization_id, customer_id, card_id, state, version, busy_with,
     amount_minor, asset, captured_minor, refunded_minor, refusal_code, action_url, reference, processing_id,
-    unheard_since, aborted_at, created_at, updated_at)
+    unheard_since, aborted_at, created_at, updated_at, caller)
 SELECT u.authorization_id, u.customer_id, u.card_id, u.state, 0, u.busy_with, u.amount_minor, u.asset, 0, 0, NULL,
-    NULL, u.reference, u.processing_id, NULL, u.aborted_at, u.created_at, u.created_at
+    NULL, u.reference, u.processing_id, NULL, u.aborted_at, u.created_at, u.created_at, u.caller
 FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::bigint[], $7::text[], $8::text[],
-    $9::text[], $10::timestamptz[], $11::timestamptz[])
+    $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[])
     AS u (authorization_id, customer_id, card_id, state, busy_with, amount_minor, asset, reference, processing_id,
-    aborted_at, created_at)
+    aborted_at, created_at, caller)
 ON CONFLICT (authorization_id) DO NOTHING
 RETURNING authorization_id
 

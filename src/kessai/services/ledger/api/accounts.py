@@ -11,13 +11,19 @@ from kessai.services.ledger.api.words import Freeze, Id, Metadata, Owner
 
 
 class OpenAccount(Message):
-    """Open an owner's account of a configured type; opening it again gives the same account."""
+    """Open an owner's account of a configured type.
+
+    Opening it again gives the account as it is, whatever else is asked: limits and metadata are changed by PATCH.
+    """
 
     owner: Owner
     account_type: Label
     metadata: Metadata = {}
     overdraft_limit_minor: Annotated[int, msgspec.Meta(ge=0, le=10**16)] | None = None
-    """How far below zero it may go; only for types with an overdraft (credit), at most the type's own limit."""
+    """How far below zero it may go; only for types with an overdraft (credit), at most the type's own limit.
+
+    None: the type's own limit. (An account that its first credit opens may not be overdrawn until it is given one.)
+    """
 
 
 class Account(Message):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from kessai.foundation.contract import verb
+from kessai.sdk.processing.api import EffectsPage, ListEffects
 from kessai.services.ledger.api.accounts import (
     Account,
     Accounts,
@@ -57,7 +58,7 @@ class Ledger(Protocol):
     @verb("POST /v1/ledger/accounts", scope="ledger:write", status=201,
           errors=("unknown_account_type", "overdraft_not_allowed", "account_closed"))  # fmt: skip
     async def open_account(self, request: OpenAccount, /) -> Account:
-        """Open an account."""
+        """Open an account; one that is there already is given as it is."""
         ...
 
     @verb("GET /v1/ledger/accounts/{account_id}", scope="ledger:read",
@@ -100,8 +101,7 @@ class Ledger(Protocol):
         """Move value, at once or provisionally."""
         ...
 
-    @verb("POST /v1/ledger/exchanges/batch", scope="ledger:write", moves_value=True, batch=True,
-          errors=("batch_id_reused",))  # fmt: skip
+    @verb("POST /v1/ledger/exchanges/batch", scope="ledger:write", moves_value=True, batch=True)
     async def create_exchanges(self, request: CreateExchanges, /) -> ExchangeOutcomes:
         """Move value many times in one flush; each outcome stands in its place."""
         ...
@@ -162,9 +162,14 @@ class Ledger(Protocol):
         """Totals of every account type."""
         ...
 
-    @verb("GET /v1/ledger/export/logs", scope="ledger:export", stream=True)
+    @verb("GET /v1/ledger/export/logs", scope="ledger:export", stream=True, errors=("snapshot_not_stable",))
     def export_logs(self, request: ExportLogs, /) -> AsyncIterator[AccountLog]:
-        """Every account log as NDJSON."""
+        """Every account log as NDJSON, up to an instant that no process still writes below (seconds ago, at most)."""
+        ...
+
+    @verb("POST /v1/ledger/effects", scope="ledger:read", batch=True)
+    async def list_effects(self, request: ListEffects, /) -> EffectsPage:
+        """The exchanges of some processings, as their callers should know them."""
         ...
 
     @verb("GET /v1/ledger/account-types", scope="ledger:read")

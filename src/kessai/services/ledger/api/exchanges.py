@@ -59,7 +59,7 @@ class CreateExchange(Message):
     """Units of the price asset (JPY) per one unit of the other (BTC), for an exchange of two assets."""
     metadata: Metadata = {}
     linked: bool = False
-    """In a batch: stands or falls together with the next exchange."""
+    """In a batch: stands or falls together with the next exchange. On the last one it says nothing: chains end."""
     remember_refusal: RememberRefusal = False
 
 

@@ -25,6 +25,8 @@ class AccountEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     closed: bool | None = None
     overdraft: int | None = None
     metadata: dict[str, str] | None = None
+    incoming: int | None = None
+    """What held exchanges may still bring, after this page."""
 
 
 def birth(page: Page, account_id: str, owner: str, account_type: AccountType) -> AccountState:
@@ -45,6 +47,12 @@ def record_birth(page: Page, account: AccountState) -> None:
             account.overdraft, account.metadata,
         ),
     )  # fmt: skip
+
+
+def record_promise(page: Page, account: AccountState) -> None:
+    """Tell what held exchanges may bring to an account by now; its version grows, so that whoever credits it knows."""
+    account.version += 1
+    _record(page, account, AccountEvent(account.account_id, "promised", account.version, incoming=account.incoming))
 
 
 def open_account(memory: Memory, page: Page, command: Open) -> Account:

@@ -78,9 +78,12 @@ class Book:
             at += 1
 
     def finish(self, page: Page) -> None:
-        """Tell of the accounts that the page has opened; after its last command."""
+        """Tell of the accounts that the page has opened, and of what is promised to them; after its last command."""
         for account in page.births:
             accounts_rules.record_birth(page, account)
+        for account_id, before in page.promised.items():
+            if (account := self.accounts[account_id]).incoming != before:
+                accounts_rules.record_promise(page, account)
 
     def _unbear(self, page: Page, born: int) -> None:
         """A refused command opens no account: checks come first, so that its births are the page's last touches."""

@@ -31,6 +31,16 @@ class Stored:
     flush_id: int
 
 
+@dataclass(slots=True)
+class Asked:
+    """An idempotency key (32 digits) as it came with a request, and the digest of all that was asked with it."""
+
+    key: str
+    digest: bytes
+    stored: bytes | None = None
+    """The digest that the database has for the key."""
+
+
 @dataclass(slots=True, eq=False)
 class Chain:
     """Exchanges that stand or fall together; `code` is what the innocent ones are told."""
@@ -53,6 +63,8 @@ class Create:
     reference_taken: bool = False
     remember: bool = False
     """Write a refusal under `exchange_id`, so that it stays one."""
+    asked: Asked | None = None
+    """The idempotency key it came with, where the id does not stand for that."""
 
 
 @dataclass(slots=True)
@@ -66,6 +78,7 @@ class Capture:
     processing_id: str | None
     stored: Stored | None = None
     remember: bool = False
+    asked: Asked | None = None
 
     @property
     def exchange_id(self) -> str:
@@ -85,6 +98,7 @@ class Release:
     expiry: bool = False
     stored: Stored | None = None
     remember: bool = False
+    asked: Asked | None = None
 
 
 @dataclass(slots=True)
@@ -99,6 +113,7 @@ class Reverse:
     stored: Stored | None = None
     reference_taken: bool = False
     remember: bool = False
+    asked: Asked | None = None
 
 
 @dataclass(slots=True)

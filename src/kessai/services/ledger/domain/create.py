@@ -21,9 +21,10 @@ from kessai.services.ledger.api import (
 )
 from kessai.services.ledger.domain.answers import answer_of_record, legs_of_postings
 from kessai.services.ledger.domain.commands import Create, NeedLots
+from kessai.services.ledger.domain.keys import note_key, require_same_content
 from kessai.services.ledger.domain.page import Page, Posting
 from kessai.services.ledger.domain.plain import plain_pair
-from kessai.services.ledger.domain.posting import credit, debit, hold
+from kessai.services.ledger.domain.posting import credit, debit, hold, promise
 from kessai.services.ledger.domain.progress import LegProgress, Progress
 from kessai.services.ledger.domain.refusals import require_not_refused
 from kessai.services.ledger.domain.state import AccountState, instant, micros
@@ -83,6 +84,8 @@ def create(memory: Memory, page: Page, command: Create) -> Exchange:
 
 def _earlier(page: Page, command: Create) -> Exchange | None:
     stored = command.stored
+    if command.asked is not None:
+        require_same_content(page, command.asked)
     if stored is not None or page.refusals:
         require_not_refused(page, command)
     if stored is not None:
@@ -294,10 +297,11 @@ def _check_debit(page: Page, account: AccountState, amount: int, pending: int, n
 
 
 def _check_credit(account: AccountState, amount: int, pending: int, leg: Leg | None, number: int) -> None:
-    after = account.balance + pending + amount
+    after = account.balance + account.incoming + pending + amount
     cap = account.type.retention_cap_minor
     if cap is not None and after > cap and not (leg is not None and leg.returning):
-        raise Refused("retention_cap_exceeded", f"The account may hold at most {cap}.", leg=number)
+        what = f"The account may hold at most {cap}" + (", held exchanges to it included." if account.incoming else ".")
+        raise Refused("retention_cap_exceeded", what, leg=number)
     if after > BALANCE_MINOR_MAX:
         raise Refused("balance_overflow", "The balance would pass what can be recorded.", leg=number)
 
@@ -350,6 +354,8 @@ def _post_authorized(memory: Memory, page: Page, command: Create, entries: list[
             posting, held = hold(page, entry.account, exchange_hex, number, -entry.amount)
             if posting is not None:
                 postings.append(posting)
+        else:
+            promise(page, entry.account, entry.amount)
         until = lot_expiry(page, entry.account, entry.leg) if entry.amount > 0 else None
         legs.append(
             LegProgress(entry.account.account_id, entry.account.type.asset, entry.amount, until, 0, 0, held, [])
@@ -416,6 +422,8 @@ def record_birth(
         (exchange_id[4:], len(page.records), record, command.digest, command.caller, command.processing_id)
     )
     page.records.append(record)
+    if command.asked is not None:
+        note_key(page, command.asked)
     if request.reference is not None:
         page.references[request.reference] = exchange_id[4:]
     answer = Exchange(

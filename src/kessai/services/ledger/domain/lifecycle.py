@@ -10,8 +10,9 @@ from kessai.services.ledger.api import Exchange, ExchangeRecorded, ExchangeState
 from kessai.services.ledger.domain.answers import answer_of_action, answer_of_progress
 from kessai.services.ledger.domain.commands import Capture, Release, Stored
 from kessai.services.ledger.domain.create import Memory, check_rate, encode
+from kessai.services.ledger.domain.keys import note_key, require_same_content
 from kessai.services.ledger.domain.page import Page, Posting
-from kessai.services.ledger.domain.posting import capture_hold, credit
+from kessai.services.ledger.domain.posting import capture_hold, credit, promise
 from kessai.services.ledger.domain.progress import Done, LegProgress, Progress
 from kessai.services.ledger.domain.refusals import require_not_refused
 from kessai.services.ledger.domain.state import AccountState
@@ -28,6 +29,7 @@ def check_action(page: Page, command: Capture | Release) -> None:
     """An action has an id of its own kind, and was not refused for good."""
     if not command.action_id.startswith("act_"):
         raise Invalid("malformed_id", "action_id must look like act_ and 32 hexadecimal digits.", field="action_id")
+    require_same_content(page, command.asked)
     require_not_refused(page, command)
 
 
@@ -40,7 +42,7 @@ def earlier_action(
             if done.digest != digest:
                 raise Conflict("action_id_reused", "This action id was used with different content.")
             if stored is None:  # done on this very page
-                return page.action_answers[action_id]
+                return page.action_answers[progress.exchange_id, action_id]
             return answer_of_action(progress, stored.record, stored.flush_id)
     return None
 
@@ -155,11 +157,14 @@ def _accounts(memory: Memory, progress: Progress) -> list[AccountState]:
 
 
 def _require_open(progress: Progress, accounts: list[AccountState], amounts: list[int]) -> None:
+    gained: dict[AccountState, int] = {}
     for number, (leg, account, amount) in enumerate(zip(progress.legs, accounts, amounts, strict=True)):
         if account.closed and amount:
             raise Refused("account_closed", "The account is closed.", leg=number)
-        if leg.amount > 0 and not account.type.log_only and account.balance + amount > BALANCE_MINOR_MAX:
-            raise Refused("balance_overflow", "The balance would pass what can be recorded.", leg=number)
+        if leg.amount > 0 and not account.type.log_only:
+            gained[account] = gained.get(account, 0) + amount
+            if account.balance + gained[account] > BALANCE_MINOR_MAX:
+                raise Refused("balance_overflow", "The balance would pass what can be recorded.", leg=number)
 
 
 def _move(
@@ -173,11 +178,13 @@ def _move(
             postings.append(
                 capture_hold(page, account, progress.hex, number, leg, amount, release=release, rate=progress.rate)
             )
-        elif amount:
-            rate = progress.rate if account.type.rate_tracked else None
-            postings.append(credit(page, account, progress.hex, number, amount, expires=leg.expires, rate=rate))
-            if not account.type.log_only:
-                leg.taken.append([account.version, amount])
+        else:
+            promise(page, account, leg.captured - leg.amount if release else -amount)
+            if amount:
+                rate = progress.rate if account.type.rate_tracked else None
+                postings.append(credit(page, account, progress.hex, number, amount, expires=leg.expires, rate=rate))
+                if not account.type.log_only:
+                    leg.taken.append([account.version, amount])
         leg.captured += amount
     return [posting for posting in postings if posting is not None]
 
@@ -209,6 +216,8 @@ def record_action(
 ) -> Exchange:
     """Write an action's row and record; gives the exchange as it stands."""
     progress.actions.append(Done(command.action_id, command.digest))
+    note_key(page, command.asked)
+    processing_id = command.processing_id or progress.processing_id
     record = encode(
         ExchangeRecorded(
             exchange_id=progress.exchange_id,
@@ -220,17 +229,15 @@ def record_action(
             legs=[[leg.captured, leg.reversed] for leg in progress.legs],
             action_id=command.action_id,
             content=command.digest.hex(),
-            processing_id=command.processing_id,
+            processing_id=processing_id,
         )
     )
-    page.actions.append(
-        (progress.hex, command.action_id[4:], len(page.records), record, command.caller, command.processing_id)
-    )
+    page.actions.append((progress.hex, command.action_id[4:], len(page.records), record, command.caller, processing_id))
     page.records.append(record)
     if action == "expired":
         page.expiries.append(record)
     answer = answer_of_progress(progress, postings, page.flush_id)
-    page.action_answers[command.action_id] = answer
+    page.action_answers[progress.exchange_id, command.action_id] = answer
     return answer
 
 

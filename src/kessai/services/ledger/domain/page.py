@@ -10,6 +10,7 @@ from datetime import datetime
 
 from kessai.foundation.errors import PaymentError
 from kessai.services.ledger.api import Account, Exchange
+from kessai.services.ledger.domain.commands import Asked
 from kessai.services.ledger.domain.progress import Progress
 from kessai.services.ledger.domain.state import AccountState, Lot, instant
 
@@ -48,12 +49,16 @@ class Page:
     """Lots born here."""
     progress: dict[Progress, int] = field(default_factory=dict)
     """Exchanges carried further, with the version the database had (0: no row yet)."""
+    keys: dict[str, Asked] = field(default_factory=dict)
+    """Idempotency keys used here whose requests have ids of their own."""
+    promised: dict[str, int] = field(default_factory=dict)
+    """Accounts (ids) whose incoming amount was changed, with what it was before the page."""
     births: dict[AccountState, str] = field(default_factory=dict)
     """Accounts opened here: inserted rather than updated."""
     born_exchanges: dict[str, tuple[bytes, Exchange]] = field(default_factory=dict)
     """Content digest and answer of exchanges made on this page: a repetition within the flush gets the same answer."""
-    action_answers: dict[str, Exchange] = field(default_factory=dict)
-    """Answers of captures, voids and expiries of this page, by action id."""
+    action_answers: dict[tuple[str, str], Exchange] = field(default_factory=dict)
+    """Answers of captures, voids and expiries of this page, by exchange and action id."""
     refusals: dict[tuple[str, str | None], tuple[str, PaymentError]] = field(default_factory=dict)
     """Refusals remembered here, with the digest of what was asked, by exchange and (of an action) action id."""
     unpublished: set[int] = field(default_factory=set)

@@ -61,6 +61,6 @@ def _may_give(account: AccountState, amount: int) -> bool:
 
 
 def _may_take(account: AccountState, amount: int) -> bool:
-    after = account.balance + amount
+    after = account.balance + account.incoming + amount
     cap = account.type.retention_cap_minor
     return after <= (BALANCE_MINOR_MAX if cap is None else cap)

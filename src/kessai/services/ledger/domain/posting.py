@@ -138,6 +138,15 @@ def hold(
     return posting, [[sequence, held] for sequence, _, held in takings] or [[0, amount]]
 
 
+def promise(page: Page, account: AccountState, change: int) -> None:
+    """Count what a held exchange may bring to an account; negative for what it has brought, or never will."""
+    if account.type.log_only or not change:
+        return
+    page.touch(account)
+    page.promised.setdefault(account.account_id, account.incoming)
+    account.incoming += change
+
+
 def capture_hold(
     page: Page,
     account: AccountState,

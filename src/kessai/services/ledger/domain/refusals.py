@@ -11,6 +11,7 @@ import msgspec
 
 from kessai.foundation.errors import Conflict, Invalid, NotFound, PaymentError, Refused
 from kessai.services.ledger.domain.commands import Capture, Command, Create, Release, Reverse
+from kessai.services.ledger.domain.keys import is_reused, note_key
 from kessai.services.ledger.domain.page import Page
 
 Rememberable = Create | Capture | Release | Reverse
@@ -81,7 +82,7 @@ def remember(page: Page, command: Command, refusal: PaymentError) -> None:
     action_id = _action_id(command)
     if command.exchange_id[:4] != "exc_" or (action_id is not None and action_id[:4] != "act_"):
         return
-    if command.stored is not None or _is_taken(page, command):
+    if command.stored is not None or _is_taken(page, command) or is_reused(page, command.asked):
         return
     record = _encode(_recorded(command, action_id, refusal))
     ordinal, caller, processing_id = len(page.records), command.caller, command.processing_id
@@ -91,6 +92,7 @@ def remember(page: Page, command: Command, refusal: PaymentError) -> None:
         page.actions.append((command.exchange_id[4:], action_id[4:], ordinal, record, caller, processing_id))
     page.records.append(record)
     page.unpublished.add(ordinal)
+    note_key(page, command.asked)
     page.refusals[_key(command)] = (command.digest.hex(), refusal)
 
 
@@ -99,7 +101,7 @@ def _is_taken(page: Page, command: Rememberable) -> bool:
         return True
     if isinstance(command, Create | Reverse):
         return command.exchange_id in page.born_exchanges
-    return command.action_id in page.action_answers
+    return (command.exchange_id, command.action_id) in page.action_answers
 
 
 def _recorded(command: Rememberable, action_id: str | None, refusal: PaymentError) -> RefusalRecorded:

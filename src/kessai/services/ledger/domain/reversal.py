@@ -8,6 +8,7 @@ from kessai.services.ledger.api import Exchange, ExchangeRecorded, ExchangeState
 from kessai.services.ledger.domain.answers import answer_of_record, legs_of_postings
 from kessai.services.ledger.domain.commands import NeedLots, Reverse, Sweep
 from kessai.services.ledger.domain.create import Memory, encode, spendable
+from kessai.services.ledger.domain.keys import note_key, require_same_content
 from kessai.services.ledger.domain.lifecycle import carry_on, chosen_amounts, find, hold_to_rate
 from kessai.services.ledger.domain.page import Page, Posting
 from kessai.services.ledger.domain.posting import credit, enter
@@ -44,6 +45,7 @@ def reverse(memory: Memory, page: Page, command: Reverse) -> Exchange:
 def _earlier(page: Page, command: Reverse) -> Exchange | None:
     if not command.exchange_id.startswith("exc_"):
         raise Invalid("malformed_id", "reversal_id must look like exc_ and 32 hexadecimal digits.", field="reversal_id")
+    require_same_content(page, command.asked)
     require_not_refused(page, command)
     if command.stored is not None:
         if command.stored.digest != command.digest:
@@ -62,6 +64,7 @@ def _earlier(page: Page, command: Reverse) -> Exchange | None:
 
 def _check(page: Page, original: Progress, accounts: list[AccountState], amounts: list[int]) -> None:
     pending: dict[AccountState, int] = {}
+    returned: dict[AccountState, int] = {}
     for number, (leg, account, amount) in enumerate(zip(original.legs, accounts, amounts, strict=True)):
         if account.landed != page.serial:
             page.consult(account)
@@ -69,8 +72,10 @@ def _check(page: Page, original: Progress, accounts: list[AccountState], amounts
             continue
         if account.closed:
             raise Refused("account_closed", "The account is closed.", leg=number)
-        if leg.amount < 0 and not account.type.log_only and account.balance + amount > BALANCE_MINOR_MAX:
-            raise Refused("balance_overflow", "The balance would pass what can be recorded.", leg=number)
+        if leg.amount < 0 and not account.type.log_only:
+            returned[account] = returned.get(account, 0) + amount
+            if account.balance + returned[account] > BALANCE_MINOR_MAX:
+                raise Refused("balance_overflow", "The balance would pass what can be recorded.", leg=number)
         if leg.amount > 0:
             pending[account] = pending.get(account, 0) + amount
             if spendable(page, account) < pending[account]:
@@ -115,6 +120,7 @@ def _record(page: Page, command: Reverse, original: Progress, postings: list[Pos
         )
     )
     _write(page, command.exchange_id, record, command.digest, command.caller, command.processing_id)
+    note_key(page, command.asked)
     if request.reference is not None:
         page.references[request.reference] = command.exchange_id[4:]
     answer = _answer(page, command.exchange_id, request.kind, postings, reverses=original.exchange_id,

@@ -72,8 +72,8 @@ class AccountState:
     """One account as memory knows it. `version` grows with every entry and every change of its settings."""
 
     __slots__ = (
-        "account_id", "balance", "closed", "complete", "drawn", "freeze", "held", "hex", "landed", "lots", "metadata",
-        "opened", "overdraft", "owner", "side", "type", "used", "version", "was", "window",
+        "account_id", "balance", "bare", "closed", "complete", "drawn", "freeze", "held", "hex", "incoming", "landed",
+        "lots", "metadata", "opened", "overdraft", "owner", "side", "type", "used", "version", "was", "window",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +85,7 @@ class AccountState:
         opened: int,
         balance: int = 0,
         held: int = 0,
+        incoming: int = 0,
         version: int = 0,
         freeze: Freeze = Freeze.NONE,
         closed: bool = False,
@@ -97,6 +98,8 @@ class AccountState:
         self.type = account_type
         self.balance = balance
         self.held = held
+        self.incoming = incoming
+        """What held exchanges may still bring it; 0 where the type is log-only."""
         self.version = version
         self.freeze = freeze
         self.closed = closed
@@ -106,6 +109,8 @@ class AccountState:
         self.lots: list[Lot] = []
         """Open lots in order of consumption: all of them when `complete`, else the first ones."""
         self.complete = True
+        self.bare = False
+        """Its lots were not loaded, for nothing has drawn on it yet; `complete` is False then."""
         self.side: dict[int, Lot] = {}
         """Lots beyond the window, or exhausted ones, that a held or reversed exchange names."""
         self.window = WINDOW_MAX

@@ -11,7 +11,7 @@ from kessai.services.ledger.domain.state import AccountState, Lot
 
 _LISTS = ("records", "exchanges", "actions", "account_events", "logs", "hot_logs", "lot_logs",
           "accounts", "new_lots", "outcomes", "expiries")  # fmt: skip
-_DICTS = ("references", "lots", "progress", "births", "born_exchanges")
+_DICTS = ("references", "lots", "progress", "births", "born_exchanges", "promised", "keys")
 """These only grow while a chain is decided, in order, so that their length is enough to undo it."""
 
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Connection, Database, load_queries, role_of
@@ -36,7 +37,8 @@ EXPORT_PAGE = 5_000
 NEWEST = 2**63 - 1
 ORDINAL_MAX = 2**31 - 1
 FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
-ALL_LOTS = 100_000
+LOTS_TOLD_MAX = 2**31 - 1
+"""Of a snapshot: all that are open."""
 
 
 class Reader:
@@ -54,51 +56,65 @@ class Reader:
 
     # -- accounts ---------------------------------------------------------------------------------------------------
 
-    async def _load(self, hexes: Sequence[str]) -> list[AccountState]:
-        async def load(connection: Connection) -> list[AccountState]:
-            # The whole window, for what has expired is summed over it.
-            wishes = dict.fromkeys(hexes, ALL_LOTS)
-            found = await loading.load_accounts(connection, self._types, hexes, lots=wishes, lock=False)
-            return [account for account, _ in found]
+    async def _load(self, hexes: Sequence[str], *, with_lots: bool = False) -> list[AccountState]:
+        """Accounts of one instant, with all their open lots where those are told."""
 
-        accounts = await self._database.transaction(ROLE, load)
-        hot = [account for account in accounts if account.type.log_only]
-        if hot:
-            balances = {
-                row["account_id"].hex: int(row["balance"])
-                for row in await self._fetch("hot_balances", [account.hex for account in hot], NEWEST)
-            }
-            for account in hot:
-                account.balance = balances[account.hex]
+        async def load(connection: Connection) -> list[AccountState]:
+            found = [account for account, _ in await loading.load_accounts(connection, self._types, hexes, lock=False)]
+            if with_lots:
+                wishes = dict.fromkeys(hexes, LOTS_TOLD_MAX)
+                await loading.load_windows(connection, [account for account in found if account.bare], wishes)
+            return found
+
+        accounts = await self._database.transaction(ROLE, load, isolation="repeatable_read")
+        await self._sum_up(accounts)
         return accounts
 
-    async def state(self, account_id: str) -> AccountState:
+    async def _sum_up(self, accounts: Sequence[AccountState]) -> None:
+        """The balances of those that are log-only."""
+        hot = {account.hex: account for account in accounts if account.type.log_only}
+        for row in await self._fetch("hot_balances", list(hot), NEWEST) if hot else []:
+            hot[row["account_id"].hex].balance = int(row["balance"])
+
+    async def _messages(self, hexes: Sequence[str]) -> list[api.Account]:
+        """Accounts as their callers see them. What has expired in their lots is summed where the lots are."""
+        now = self._clock.now()
+
+        async def load(connection: Connection) -> tuple[list[AccountState], dict[str, int]]:
+            found = [account for account, _ in await loading.load_accounts(connection, self._types, hexes, lock=False)]
+            expiring = [account.hex for account in found if account.type.expires]
+            rows = await connection.fetch(self._sql["expired_in_lots"], expiring, now) if expiring else []
+            return found, {row["account_id"].hex: row["expired"] for row in rows}
+
+        accounts, expired = await self._database.transaction(ROLE, load, isolation="repeatable_read")
+        await self._sum_up(accounts)
+        return [_message(account, micros(now), expired.get(account.hex, 0)) for account in accounts]
+
+    async def state(self, account_id: str, *, with_lots: bool = False) -> AccountState:
         """The account; raises NotFound."""
-        found = await self._load([account_id[4:]])
+        found = await self._load([account_id[4:]], with_lots=with_lots)
         if not found:
-            raise NotFound("account_not_found", "There is no such account.", account_id=account_id)
+            raise _not_found(account_id)
         return found[0]
 
     async def account(self, account_id: str) -> api.Account:
-        """The account as it stands."""
-        return _message(await self.state(account_id), micros(self._clock.now()))
+        """The account as it stands; raises NotFound."""
+        found = await self._messages([account_id[4:]])
+        if not found:
+            raise _not_found(account_id)
+        return found[0]
 
     async def accounts_of(self, owner: str) -> api.Accounts:
         """An owner's accounts, in order of type."""
         rows = await self._fetch("accounts_of_owner", owner)
-        if not rows:
-            return api.Accounts(accounts=[])
-        now = micros(self._clock.now())
-        accounts = [_message(account, now) for account in await self._load([row["account_id"].hex for row in rows])]
+        accounts = await self._messages([row["account_id"].hex for row in rows]) if rows else []
         return api.Accounts(accounts=sorted(accounts, key=lambda account: account.account_type))
 
     async def over_cap(self, limit: int) -> api.Accounts:
         """Accounts above their type's retention cap."""
         caps = {each.code: each.retention_cap_minor for each in self._types if each.retention_cap_minor is not None}
         rows = await self._fetch("accounts_over_cap", list(caps), list(caps.values()), limit)
-        now = micros(self._clock.now())
-        accounts = await self._load([row["account_id"].hex for row in rows]) if rows else []
-        return api.Accounts(accounts=[_message(account, now) for account in accounts])
+        return api.Accounts(accounts=await self._messages([row["account_id"].hex for row in rows]) if rows else [])
 
     # -- exchanges --------------------------------------------------------------------------------------------------
 
@@ -171,7 +187,7 @@ class Reader:
         now = self._clock.now()
         if request.as_of is not None and request.as_of > now:
             raise Invalid("as_of_in_future", "as_of lies in the future.", field="as_of")
-        account = await self.state(request.account_id)
+        account = await self.state(request.account_id, with_lots=request.as_of is None)
         if request.as_of is None:
             lots = [_lot_of_state(account, lot) for lot in account.lots]
             return api.Snapshot(
@@ -206,11 +222,11 @@ class Reader:
 
     async def watermark(self) -> int:
         """Every flush with an id up to this one has landed or never will."""
-        await self._writer.renew()
-        lowest = self._writer.landed_id
+        await self._writer.ready()
+        lowest = await self._writer.renew()
         now = (await self._fetch("database_time"))[0]["at"]
         for row in await self._fetch("list_writers"):
-            if row["fenced"]:
+            if row["fenced"] or self._writer.is_own(row):
                 continue
             if row["lease_until"] < now and await self._fetch("fence_writer", row["slot"], row["epoch"], now):
                 continue
@@ -249,15 +265,19 @@ class Reader:
         )
 
     async def export(self, since: datetime | None) -> AsyncIterator[api.AccountLog]:
-        """Every account log, by account; log-only accounts last."""
+        """Every account log, by account; log-only accounts last.
+
+        All of one instant: up to the watermark at the start, so that what one account gave another has got.
+        """
+        through = await self.watermark()
         first = 0 if since is None else min(max(0, micros(since)) << SLOT_BITS, NEWEST)
         after: tuple[UUID, int] = (UUID(int=0), -1)
-        while rows := await self._fetch("export_logs", first, *after, EXPORT_PAGE):
+        while rows := await self._fetch("export_logs", first, through, *after, EXPORT_PAGE):
             for row in rows:
                 yield _log(row)
             after = (rows[-1]["account_id"], rows[-1]["sequence"])
         hot_after: tuple[UUID, int, int] = (UUID(int=0), -1, -1)
-        while rows := await self._fetch("export_hot_logs", first, *hot_after, EXPORT_PAGE):
+        while rows := await self._fetch("export_hot_logs", first, through, *hot_after, EXPORT_PAGE):
             for row in rows:
                 yield _hot_log(row)
             hot_after = (rows[-1]["account_id"], rows[-1]["flush_id"], rows[-1]["ordinal"])
@@ -270,9 +290,14 @@ def _told(total: int | Decimal) -> int:
     return int(total)
 
 
-def _message(account: AccountState, now: int) -> api.Account:
+def _not_found(account_id: str) -> NotFound:
+    return NotFound("account_not_found", "There is no such account.", account_id=account_id)
+
+
+def _message(account: AccountState, now: int, expired: int) -> api.Account:
     _told(account.balance)
-    return account.message(now)
+    message = account.message(now)
+    return msgspec.structs.replace(message, available_minor=message.available_minor - expired) if expired else message
 
 
 def _log(row: asyncpg.Record) -> api.AccountLog:

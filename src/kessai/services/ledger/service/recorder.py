@@ -161,7 +161,9 @@ class Recorder:
         refused: list[str] = []
         for command, outcome in zip(commands, page.outcomes, strict=True):
             if isinstance(outcome, PaymentError):
-                if isinstance(command, Capture | Release | Reverse):
+                if isinstance(command, Capture | Release | Reverse) or (
+                    isinstance(command, Create) and command.asked is not None
+                ):
                     return True
                 if isinstance(command, Create):
                     refused.append(command.exchange_id)
@@ -195,13 +197,14 @@ class Recorder:
         if missing:
             for progress, _ in await loading.load_exchanges(connection, [each[4:] for each in missing]):
                 self.book.exchanges[progress.exchange_id] = progress
-        wanted = self._accounts_of(commands)
+        wanted, drawn = self._accounts_of(commands)
         if lock:
             for account_id in wanted:
                 self.book.accounts.pop(account_id, None)
         absent = [account_id for account_id in wanted if account_id not in self.book.accounts]
         if absent:
             await self._load_accounts(connection, absent, lock=lock)
+        await self._load_windows(connection, wanted, drawn)
         if exchanges:
             await self._load_named(connection, commands)
         if again:
@@ -215,17 +218,21 @@ class Recorder:
                     return True
         return False
 
-    def _accounts_of(self, commands: list[Command]) -> set[str]:
+    def _accounts_of(self, commands: list[Command]) -> tuple[set[str], set[str]]:
+        """Accounts that are looked at; and, of those, the ones whose lots may matter: not only paid into."""
         wanted: set[str] = set()
+        drawn: set[str] = set()
         for command in commands:
             if type(command) is Create:
                 wanted.update(command.accounts)
+                drawn.update(command.accounts[: len(command.request.sources)])
                 if command.request.rate is not None:
                     wanted.update(self._position_accounts(command))
             else:
-                wanted.update(self._other_accounts(command))
+                drawn.update(self._other_accounts(command))
+        wanted |= drawn
         wanted.discard("")
-        return wanted
+        return wanted, drawn
 
     def _position_accounts(self, command: Create) -> list[str]:
         assets = sorted({leg.asset for leg in (*command.request.sources, *command.request.targets)})
@@ -256,11 +263,25 @@ class Recorder:
 
     async def _load_accounts(self, connection: Connection, account_ids: list[str], *, lock: bool) -> None:
         hexes = [account_id[4:] for account_id in account_ids]
-        for account, flush_id in await loading.load_accounts(
-            connection, self.book.types, hexes, lots=self._wishes, lock=lock
-        ):
+        for account, flush_id in await loading.load_accounts(connection, self.book.types, hexes, lock=lock):
             self._floor = max(self._floor, flush_id)
             self.book.accounts[account.account_id] = account
+
+    async def _load_windows(self, connection: Connection, wanted: set[str], drawn: set[str]) -> None:
+        """Lots of bare accounts, where they matter."""
+        accounts = self.book.accounts
+        bare = [
+            account
+            for account_id in wanted
+            if (account := accounts.get(account_id)) is not None
+            and account.bare
+            and (account_id in drawn or account.type.expires)
+        ]
+        if bare:
+            in_flight = [account for account in bare if account.landed > self._landed]
+            await loading.load_windows(connection, bare, self._wishes)
+            for account in in_flight:
+                account.complete = False  # lots were on their way there
 
     async def _load_named(self, connection: Connection, commands: list[Command]) -> None:
         """Lots that a held or reversed exchange names and that memory does not know."""
@@ -295,6 +316,7 @@ class Recorder:
             elif isinstance(command, Capture | Release):
                 key = ((_exchange_of(command) or "")[4:], command.action_id[4:])
                 actions.setdefault(key, []).append(command)
+        await _load_asked(connection, commands)
         if births:
             for progress, stored in await loading.load_exchanges(connection, [each[4:] for each in births]):
                 for command in births[progress.exchange_id]:
@@ -322,6 +344,8 @@ class Recorder:
         else:
             await self.writer.unlock()
         self._landed = page.serial
+        for asked in page.keys.values():
+            asked.stored = asked.digest
         self._wishes.clear()
         return page.outcomes
 
@@ -340,6 +364,19 @@ class Recorder:
             for exchange_id in list(islice(exchanges, surplus)):
                 if exchanges[exchange_id] not in in_flight:
                     del exchanges[exchange_id]
+
+
+async def _load_asked(connection: Connection, commands: list[Command]) -> None:
+    """What was asked before with the idempotency keys of these commands."""
+    asked = [
+        command.asked
+        for command in commands
+        if isinstance(command, Create | Capture | Release | Reverse) and command.asked is not None
+    ]
+    if asked:
+        known = await loading.load_request_keys(connection, [each.key for each in asked])
+        for each in asked:
+            each.stored = known.get(each.key)
 
 
 def _slices(commands: list[Command]) -> Iterator[list[Command]]:
@@ -362,14 +399,17 @@ def _chain(command: Command) -> Chain | None:
 
 
 def _second_chance(accounts: dict[str, AccountState], landed: int) -> None:
-    surplus = len(accounts) - ACCOUNTS_MAX
-    while surplus > 0:
-        surplus -= 1
-        account_id = next(iter(accounts))
-        account = accounts.pop(account_id)
-        if account.landed > landed or (account.used and len(account.side) < SIDE_LOTS_MAX):
-            account.used = False
-            accounts[account_id] = account
+    surplus, glances = len(accounts) - ACCOUNTS_MAX, 2 * len(accounts)
+    while surplus > 0 and glances > 0:  # more than the limit may be in flight: nobody can leave then
+        glances -= surplus
+        # Several at a glance: to find the first one, a dictionary walks over all that have left before it.
+        for account_id in list(islice(accounts, surplus)):
+            account = accounts.pop(account_id)
+            if account.landed > landed or (account.used and len(account.side) < SIDE_LOTS_MAX):
+                account.used = False
+                accounts[account_id] = account
+            else:
+                surplus -= 1
 
 
 def _exchange_of(command: Command) -> str | None:

@@ -12,8 +12,10 @@ from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
 from kessai.foundation.errors import KeyReused, PaymentError
 from kessai.foundation.ids import derived_hex, new_hex
+from kessai.sdk.processing.api import EffectsPage, ListEffects
 from kessai.services.ledger import api
 from kessai.services.ledger.domain.commands import (
+    Asked,
     Capture,
     Chain,
     Close,
@@ -28,6 +30,7 @@ from kessai.services.ledger.domain.commands import (
 )
 from kessai.services.ledger.domain.page import Answer
 from kessai.services.ledger.domain.types import AccountTypes
+from kessai.services.ledger.effects import LedgerEffects
 from kessai.services.ledger.service.reader import Reader
 from kessai.services.ledger.service.recorder import Recorder
 
@@ -54,6 +57,8 @@ class LedgerService:
         self._recorder = Recorder(database, clock, types)
         self._reader = Reader(database, clock, types, self._recorder.writer)
         self._types = types
+        self.effects = LedgerEffects(database, clock)
+        """What the ledger tells of itself to the Processing Tracer."""
 
     async def open(self) -> None:
         """Connect; raises Unavailable when there is no database."""
@@ -66,7 +71,7 @@ class LedgerService:
     # -- accounts ---------------------------------------------------------------------------------------------------
 
     async def open_account(self, request: api.OpenAccount, /) -> api.Account:
-        """Open an owner's account; opening it again gives the same account."""
+        """Open an owner's account; opening it again gives the account as it is."""
         account_id = api.account_id_of(request.owner, request.account_type)
         return _account(await self._recorder.submit(Open(request, account_id)))
 
@@ -101,60 +106,58 @@ class LedgerService:
         call = current_call()
         keyed = request.exchange_id is None and call.request_key is not None
         exchange_id = request.exchange_id or f"exc_{call.request_key or new_hex()}"
-        command = _create(request, exchange_id, call)
+        command = _create(request, exchange_id, call, keyed=keyed, asked=None if keyed else _asked(request, call))
         return await self._record(command, call, keyed=keyed)
 
     async def create_exchanges(self, request: api.CreateExchanges, /) -> api.ExchangeOutcomes:
         """Move value many times in one flush."""
         call = current_call()
         commands = _batch(request, call)
-        if call.request_key is not None:
-            await self._refuse_reused_batch(commands)
         outcomes = await self._recorder.submit_all(commands)
-        call.replayed = call.replayed or any(command.stored is not None for command in commands)
+        derived = [each.exchange_id is None and call.request_key is not None for each in request.exchanges]
+        if any(_is_reuse(outcome, keyed=keyed) for outcome, keyed in zip(outcomes, derived, strict=True)):
+            raise KeyReused
+        call.replayed = call.replayed or all(command.stored is not None for command in commands)
         return api.ExchangeOutcomes(outcomes=[_outcome(outcome) for outcome in outcomes])
-
-    async def _refuse_reused_batch(self, commands: list[Create]) -> None:
-        digests = await self._reader.digests([command.exchange_id for command in commands])
-        for command in commands:
-            if digests.get(command.exchange_id, command.digest) != command.digest:
-                raise KeyReused
 
     async def capture_exchange(self, request: api.CaptureExchange, /) -> api.Exchange:
         """Capture a held exchange, whole or in part."""
         call = current_call()
+        keyed = request.action_id is None and call.request_key is not None
         action_id = request.action_id or f"act_{call.request_key or new_hex()}"
         command = Capture(
             request, action_id, content_digest(request), call.caller, call.processing_id,
-            remember=request.remember_refusal,
+            remember=request.remember_refusal or keyed, asked=_asked(request, call),
         )  # fmt: skip
-        return await self._record(command, call, keyed=request.action_id is None)
+        return await self._record(command, call, keyed=keyed)
 
     async def void_exchange(self, request: api.VoidExchange, /) -> api.Exchange:
         """Release what a held exchange still holds."""
         call = current_call()
+        keyed = request.action_id is None and call.request_key is not None
         action_id = request.action_id or f"act_{call.request_key or new_hex()}"
-        digest = content_digest(request)
         command = Release(
-            request.exchange_id, action_id, digest, call.caller, call.processing_id, remember=request.remember_refusal
-        )
-        return await self._record(command, call, keyed=request.action_id is None)
+            request.exchange_id, action_id, content_digest(request), call.caller, call.processing_id,
+            remember=request.remember_refusal or keyed, asked=_asked(request, call),
+        )  # fmt: skip
+        return await self._record(command, call, keyed=keyed)
 
     async def reverse_exchange(self, request: api.ReverseExchange, /) -> api.Exchange:
         """Undo captured value, whole or in part."""
         call = current_call()
+        keyed = request.reversal_id is None and call.request_key is not None
         reversal_id = request.reversal_id or f"exc_{call.request_key or new_hex()}"
         command = Reverse(
             request, reversal_id, content_digest(request), call.caller, call.processing_id,
-            remember=request.remember_refusal,
+            remember=request.remember_refusal or keyed, asked=None if keyed else _asked(request, call),
         )  # fmt: skip
-        return await self._record(command, call, keyed=request.reversal_id is None)
+        return await self._record(command, call, keyed=keyed)
 
     async def _record(self, command: Create | Capture | Release | Reverse, call: Call, *, keyed: bool) -> api.Exchange:
         try:
             answer = await self._recorder.submit(command)
         except PaymentError as error:
-            if error.code in REUSED and keyed:
+            if _is_reuse(error, keyed=keyed):
                 raise KeyReused from error
             call.replayed = call.replayed or (command.stored is not None and error.code not in REUSED)
             raise
@@ -207,6 +210,10 @@ class LedgerService:
         """Every account log."""
         return self._reader.export(request.since)
 
+    async def list_effects(self, request: ListEffects, /) -> EffectsPage:
+        """The exchanges of some processings."""
+        return await self.effects.list_effects(request)
+
     async def list_account_types(self, request: api.ListAccountTypes, /) -> api.AccountTypes:
         """The configured account types."""
         return api.AccountTypes(types=[each.info() for each in self._types])
@@ -223,28 +230,50 @@ class LedgerService:
 
 
 def _create(
-    request: api.CreateExchange, exchange_id: str, call: Call, chain: Chain | None = None, salt: bytes = b""
+    request: api.CreateExchange,
+    exchange_id: str,
+    call: Call,
+    chain: Chain | None = None,
+    salt: bytes = b"",
+    *,
+    keyed: bool,
+    asked: Asked | None = None,
 ) -> Create:
+    """`keyed`: the id stands for the call's idempotency key, so that a refusal is the key's answer for good."""
     digest = _digest(request, salt)
     accounts = [
         leg.account_id or (api.account_id_of(leg.owner, leg.account_type) if leg.owner and leg.account_type else "")
         for leg in (*request.sources, *request.targets)
     ]
-    remember = request.remember_refusal
-    return Create(request, exchange_id, digest, accounts, call.caller, call.processing_id, chain, remember=remember)
+    remember = request.remember_refusal or keyed
+    return Create(
+        request, exchange_id, digest, accounts, call.caller, call.processing_id, chain, remember=remember, asked=asked
+    )
+
+
+def _asked(request: msgspec.Struct, call: Call) -> Asked | None:
+    """The key of a request whose effects do not stand under it. Services choose ids, and so need no key besides."""
+    key = call.request_key
+    return Asked(key, content_digest(request)) if key is not None and call.caller.startswith("key_") else None
+
+
+def _is_reuse(outcome: Answer | PaymentError, *, keyed: bool) -> bool:
+    return isinstance(outcome, KeyReused) or (keyed and isinstance(outcome, PaymentError) and outcome.code in REUSED)
 
 
 def _batch(request: api.CreateExchanges, call: Call) -> list[Create]:
     key = call.request_key
-    salt = b"" if key is None else content_digest(request)
+    asked = None if key is None else Asked(key, content_digest(request))
     whole = Chain("batch_aborted") if request.all_or_nothing else None
     chain: Chain | None = None
     commands: list[Create] = []
     for number, each in enumerate(request.exchanges):
         if each.linked and chain is None:
             chain = Chain("linked_exchange_failed")
+        keyed = each.exchange_id is None and key is not None
         exchange_id = each.exchange_id or f"exc_{new_hex() if key is None else derived_hex(key, str(number))}"
-        commands.append(_create(each, exchange_id, call, whole or chain, salt))
+        salt = b"" if asked is None or not keyed else asked.digest
+        commands.append(_create(each, exchange_id, call, whole or chain, salt, keyed=keyed, asked=asked))
         if not each.linked:
             chain = None
     return commands

@@ -65,6 +65,9 @@ WITH fence AS (
 ), named AS (
     INSERT INTO ledger.exchange_reference (reference, exchange_id)
     SELECT u.reference, u.exchange_id FROM unnest($43::text[], $44::uuid[]) AS u (reference, exchange_id)
+), keyed AS (
+    INSERT INTO ledger.request_key (request_key, digest, flush_id)
+    SELECT u.request_key, u.digest, $1 FROM unnest($45::uuid[], $46::bytea[]) AS u (request_key, digest)
 )
 INSERT INTO ledger.flush (flush_id, slot, epoch, sequence, effects, digest, seal, expected, verified)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8,
@@ -74,20 +77,21 @@ SELECT $1, $2, $3, $4, $5, $6, $7, $8,
 -- name: write_births
 WITH born AS (
     INSERT INTO ledger.account (account_id, owner, account_type, asset, balance, held, version, overdraft, frozen, closed,
-        metadata, opened_id, flush_id)
+        metadata, incoming, opened_id, flush_id)
     SELECT u.account_id, u.owner, u.account_type, u.asset, u.balance, u.held, u.version, u.overdraft, u.frozen,
-        u.closed, u.metadata, $1, $1
+        u.closed, u.metadata, u.incoming, $1, $1
     FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
-        $9::bigint[], $10::text[], $11::boolean[], $12::text[])
-        AS u (account_id, owner, account_type, asset, balance, held, version, overdraft, frozen, closed, metadata)
+        $9::bigint[], $10::text[], $11::boolean[], $12::text[], $13::bigint[])
+        AS u (account_id, owner, account_type, asset, balance, held, version, overdraft, frozen, closed, metadata,
+            incoming)
 ), told AS (
     INSERT INTO ledger.account_event (account_id, version, event, flush_id, ordinal, record)
     SELECT u.account_id, u.version, u.event, $1, u.ordinal, u.record
-    FROM unnest($13::uuid[], $14::bigint[], $15::text[], $16::int[], $17::bytea[])
+    FROM unnest($14::uuid[], $15::bigint[], $16::text[], $17::int[], $18::bytea[])
         AS u (account_id, version, event, ordinal, record)
 )
-UPDATE ledger.account AS a SET metadata = u.metadata
-FROM unnest($18::uuid[], $19::text[]) AS u (account_id, metadata)
+UPDATE ledger.account AS a SET metadata = u.metadata, incoming = u.incoming
+FROM unnest($19::uuid[], $20::text[], $21::bigint[]) AS u (account_id, metadata, incoming)
 WHERE a.account_id = u.account_id;
 
 -- name: verify_versions
@@ -96,11 +100,13 @@ JOIN unnest($1::uuid[], $2::bigint[]) AS u (account_id, version)
     ON a.account_id = u.account_id AND a.version = u.version;
 
 -- name: load_accounts
-SELECT account_id, owner, account_type, balance, held, version, overdraft, frozen, closed, metadata, opened_id, flush_id
+SELECT account_id, owner, account_type, balance, held, incoming, version, overdraft, frozen, closed, metadata,
+    opened_id, flush_id
 FROM ledger.account WHERE account_id = ANY($1::uuid[]);
 
 -- name: lock_accounts
-SELECT account_id, owner, account_type, balance, held, version, overdraft, frozen, closed, metadata, opened_id, flush_id
+SELECT account_id, owner, account_type, balance, held, incoming, version, overdraft, frozen, closed, metadata,
+    opened_id, flush_id
 FROM ledger.account WHERE account_id = ANY($1::uuid[]) ORDER BY account_id FOR UPDATE;
 
 -- name: load_lots
@@ -129,6 +135,9 @@ FROM ledger.exchange_action AS x JOIN unnest($1::uuid[], $2::uuid[]) AS u (excha
 
 -- name: load_references
 SELECT reference, exchange_id FROM ledger.exchange_reference WHERE reference = ANY($1::text[]);
+
+-- name: load_request_keys
+SELECT request_key, digest FROM ledger.request_key WHERE request_key = ANY($1::uuid[]);
 
 -- name: find_flush
 SELECT flush_id FROM ledger.flush WHERE flush_id = $1;
@@ -183,7 +192,16 @@ SELECT a.account_id, coalesce(s.balance, 0) + coalesce(
 FROM unnest($1::uuid[]) AS a (account_id) LEFT JOIN ledger.hot_subtotal AS s ON s.account_id = a.account_id;
 
 -- name: hot_balance_as_of
-SELECT coalesce(sum(amount), 0) AS balance FROM ledger.hot_log WHERE account_id = $1 AND flush_id <= $2;
+-- From the subtotal, unless that reaches further than the instant.
+SELECT coalesce(max(s.balance), 0) + coalesce(sum(h.amount), 0) AS balance
+FROM (SELECT $1::uuid AS account_id) AS a
+LEFT JOIN ledger.hot_subtotal AS s ON s.account_id = a.account_id AND s.through_id <= $2
+LEFT JOIN ledger.hot_log AS h ON h.account_id = a.account_id AND h.flush_id > coalesce(s.through_id, -1)
+    AND h.flush_id <= $2;
+
+-- name: expired_in_lots
+SELECT account_id, sum(remaining - held)::bigint AS expired FROM ledger.lot
+WHERE account_id = ANY($1::uuid[]) AND is_open AND expires_at <= $2 GROUP BY account_id;
 
 -- name: insert_subtotals
 INSERT INTO ledger.hot_subtotal (account_id, through_id, balance)
@@ -237,18 +255,21 @@ SELECT account_type, asset, count(*) AS accounts, sum(balance) AS balance, sum(h
 FROM ledger.account GROUP BY account_type, asset ORDER BY account_type;
 
 -- name: hot_type_totals
-SELECT a.account_type, sum(h.amount) AS balance
-FROM ledger.account AS a JOIN ledger.hot_log AS h ON h.account_id = a.account_id
+SELECT a.account_type, sum(coalesce(s.balance, 0) + coalesce(
+    (SELECT sum(h.amount) FROM ledger.hot_log AS h WHERE h.account_id = a.account_id
+        AND h.flush_id > coalesce(s.through_id, -1)), 0)) AS balance
+FROM ledger.account AS a LEFT JOIN ledger.hot_subtotal AS s ON s.account_id = a.account_id
 WHERE a.account_type = ANY($1::text[]) GROUP BY a.account_type;
 
 -- name: export_logs
 SELECT account_id, sequence, exchange_id, amount, held_change, balance, held, flush_id FROM ledger.account_log
-WHERE flush_id >= $1 AND (account_id, sequence) > ($2, $3) ORDER BY account_id, sequence LIMIT $4;
+WHERE flush_id >= $1 AND flush_id <= $2 AND (account_id, sequence) > ($3, $4)
+ORDER BY account_id, sequence LIMIT $5;
 
 -- name: export_hot_logs
 SELECT account_id, flush_id, ordinal, exchange_id, amount FROM ledger.hot_log
-WHERE flush_id >= $1 AND (account_id, flush_id, ordinal) > ($2, $3, $4)
-ORDER BY account_id, flush_id, ordinal LIMIT $5;
+WHERE flush_id >= $1 AND flush_id <= $2 AND (account_id, flush_id, ordinal) > ($3, $4, $5)
+ORDER BY account_id, flush_id, ordinal LIMIT $6;
 
 -- name: lapsed_exchanges
 SELECT exchange_id FROM ledger.exchange_state WHERE is_held AND expires_at <= $1 ORDER BY expires_at LIMIT $2;
@@ -267,3 +288,31 @@ WHERE flush_id <= $1 ORDER BY slot, epoch, sequence DESC;
 -- name: insert_anchor
 INSERT INTO ledger.seal_anchor (anchor_id, recorded_at, heads, seal) VALUES ($1, $2, $3, $4)
 ON CONFLICT (anchor_id) DO NOTHING RETURNING anchor_id;
+
+-- name: account_types
+SELECT account_type, asset, owner_kind, log_only, has_lots, expires FROM ledger.account_type ORDER BY account_type;
+
+-- name: insert_account_types
+INSERT INTO ledger.account_type (account_type, asset, owner_kind, log_only, has_lots, expires)
+SELECT u.account_type, u.asset, u.owner_kind, u.log_only, u.has_lots, u.expires
+FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::boolean[])
+    AS u (account_type, asset, owner_kind, log_only, has_lots, expires)
+ON CONFLICT (account_type) DO NOTHING RETURNING account_type;
+
+-- name: forget_incoming
+-- Before types were known here, what is to come may have been reckoned for log-only accounts too.
+UPDATE ledger.account SET incoming = 0 WHERE account_type = ANY($1::text[]) AND incoming <> 0;
+
+-- name: change_account_types
+UPDATE ledger.account_type AS t SET asset = u.asset, owner_kind = u.owner_kind, log_only = u.log_only,
+    has_lots = u.has_lots, expires = u.expires
+FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::boolean[])
+    AS u (account_type, asset, owner_kind, log_only, has_lots, expires)
+WHERE t.account_type = u.account_type;
+
+-- name: drop_account_types
+DELETE FROM ledger.account_type WHERE account_type = ANY($1::text[]);
+
+-- name: types_in_use
+SELECT u.account_type FROM unnest($1::text[]) AS u (account_type)
+WHERE EXISTS (SELECT 1 FROM ledger.account AS a WHERE a.account_type = u.account_type);

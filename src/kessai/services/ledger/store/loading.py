@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import asyncpg
 import msgspec
@@ -18,7 +17,7 @@ from kessai.services.ledger.domain.types import AccountTypes
 from kessai.services.ledger.store import PACKAGE
 
 FIRST_LOTS = 4
-"""Lots loaded with an account at first; one whose window proves too short is loaded with more."""
+"""Lots loaded of an account at first; one whose window proves too short is loaded with more."""
 
 _sql = load_queries(PACKAGE)
 _metadata = msgspec.json.Decoder(dict[str, str]).decode
@@ -26,18 +25,11 @@ _course = msgspec.json.Decoder(tuple[ExchangeState, list[LegProgress], list[Done
 
 
 async def load_accounts(
-    connection: Connection, types: AccountTypes, hexes: Sequence[str], *, lots: dict[str, int], lock: bool
+    connection: Connection, types: AccountTypes, hexes: Sequence[str], *, lock: bool
 ) -> list[tuple[AccountState, int]]:
-    """Accounts that exist, each with the id of its last flush; `lots` says how many lots of which account (by hex)."""
+    """Accounts that exist, each with the id of its last flush. Those that have lots are bare: see `load_windows`."""
     rows = await connection.fetch(_sql["lock_accounts" if lock else "load_accounts"], hexes)
-    loaded: dict[Any, tuple[AccountState, int]] = {}
-    for row in rows:
-        account = _account(row, types)
-        loaded[row["account_id"]] = (account, row["flush_id"])
-    wanting = {key: pair[0] for key, pair in loaded.items() if pair[0].type.has_lots and pair[0].balance}
-    if wanting:
-        await _load_windows(connection, wanting, lots)
-    return list(loaded.values())
+    return [(_account(row, types), row["flush_id"]) for row in rows]
 
 
 def _account(row: asyncpg.Record, types: AccountTypes) -> AccountState:
@@ -48,6 +40,7 @@ def _account(row: asyncpg.Record, types: AccountTypes) -> AccountState:
         opened=row["opened_id"] >> SLOT_BITS,
         balance=row["balance"],
         held=row["held"],
+        incoming=row["incoming"],
         version=row["version"],
         freeze=Freeze(row["frozen"]),
         closed=row["closed"],
@@ -55,14 +48,23 @@ def _account(row: asyncpg.Record, types: AccountTypes) -> AccountState:
     )
     if row["metadata"] != "{}":
         account.metadata = _metadata(row["metadata"])
+    if account.balance and account.type.has_lots:
+        account.bare, account.complete = True, False
     return account
 
 
-async def _load_windows(connection: Connection, accounts: dict[Any, AccountState], lots: dict[str, int]) -> None:
-    most = [lots.get(account.hex, FIRST_LOTS) for account in accounts.values()]
-    for row in await connection.fetch(_sql["load_lots"], list(accounts), most):
-        accounts[row["account_id"]].lots.append(lot_of(row))
-    for account, limit in zip(accounts.values(), most, strict=True):
+async def load_windows(connection: Connection, accounts: Iterable[AccountState], lots: Mapping[str, int]) -> None:
+    """Bring in the first open lots of bare accounts; `lots` says how many of which account (by hex).
+
+    After the accounts, never together with them: lots that are newer than their account are found out when its version
+    is verified; older ones would not be. An account that a page in flight has credited may have more than are found.
+    """
+    bare = {account.hex: account for account in accounts}
+    most = [lots.get(account_hex, FIRST_LOTS) for account_hex in bare]
+    for row in await connection.fetch(_sql["load_lots"], list(bare), most):
+        bare[row["account_id"].hex].lots.append(lot_of(row))
+    for account, limit in zip(bare.values(), most, strict=True):
+        account.bare = False
         account.complete = len(account.lots) < limit
 
 
@@ -113,3 +115,9 @@ async def load_references(connection: Connection, references: Iterable[str]) -> 
     """Exchange ids by the references that are taken."""
     rows = await connection.fetch(_sql["load_references"], list(references))
     return {row["reference"]: "exc_" + row["exchange_id"].hex for row in rows}
+
+
+async def load_request_keys(connection: Connection, keys: Sequence[str]) -> dict[str, bytes]:
+    """What was asked (its digest) with those idempotency keys that were used."""
+    rows = await connection.fetch(_sql["load_request_keys"], keys)
+    return {row["request_key"].hex: row["digest"] for row in rows}

@@ -13,6 +13,7 @@ import msgspec
 from kessai.foundation.events import encode_events
 from kessai.foundation.ids import new_hex
 from kessai.foundation.rowarray import EncodedRows, RowType
+from kessai.sdk.processing.announce import touched_row
 from kessai.services.ledger.api import ExchangeState
 from kessai.services.ledger.domain.page import Page
 from kessai.services.ledger.domain.progress import Progress
@@ -88,6 +89,7 @@ def rows_of(page: Page) -> Rows:
             *columns(page.actions, 6),
             *columns(carried, 5),
             *columns(page.references.items(), 2),
+            *columns([(key, asked.digest) for key, asked in page.keys.items()], 2),
         ],
         births=_birth_columns(page, changed),
         verified=_consulted(page),
@@ -118,16 +120,25 @@ def _outbox(page: Page) -> Iterable[tuple[object, ...]]:
         yield (new_hex(), "ledger.exchange", len(effects), encode_events(effects), recorded_at)
     if page.expiries:
         yield (new_hex(), "ledger.expiry", len(page.expiries), encode_events(page.expiries), recorded_at)
+    if touched := _touched(page):
+        yield touched_row(touched, recorded_at)
+
+
+def _touched(page: Page) -> list[str]:
+    """The processings that the page has effects in: of new exchanges, and of those that were carried further."""
+    ids = dict.fromkeys(row[5] for row in page.exchanges if row[1] not in page.unpublished)
+    ids.update(dict.fromkeys(progress.processing_id for progress in page.progress))
+    return [each for each in ids if each is not None]
 
 
 def _birth_columns(page: Page, changed: list[AccountState]) -> Columns | None:
     if not (page.births or page.account_events):
         return None
-    metadata = {account.hex for account in changed} & {event[0] for event in page.account_events}
+    told = {event[0] for event in page.account_events}
     return [
-        *columns([_born(account) for account in page.births], 11),
+        *columns([_born(account) for account in page.births], 12),
         *columns(page.account_events, 5),
-        *columns([(a.hex, encode(a.metadata).decode()) for a in changed if a.hex in metadata], 2),
+        *columns([(a.hex, encode(a.metadata).decode(), a.incoming) for a in changed if a.hex in told], 3),
     ]
 
 
@@ -135,6 +146,7 @@ def _born(account: AccountState) -> tuple[object, ...]:
     return (
         account.hex, account.owner, account.type.code, account.type.asset, account.balance, account.held,
         account.version, account.overdraft, account.freeze.value, account.closed, encode(account.metadata).decode(),
+        account.incoming,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import struct
 import time
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 import structlog
@@ -24,11 +24,13 @@ from kessai.foundation.clock import Clock
 from kessai.foundation.db import (
     EXHAUSTED,
     LOST,
+    READ_ONLY,
     RETRYABLE,
     Connection,
     Database,
     everything_sent,
     load_queries,
+    nothing_written,
     role_of,
 )
 from kessai.foundation.errors import Unavailable, Unknown
@@ -132,18 +134,26 @@ class Writer:
                 self._sql["claim_writer"], slot, self._holder, now + LEASE, GENESIS, now
             )
             if claimed is not None:
-                return self._take(claimed)
+                return await self._begin(connection, claimed, now + LEASE)
         for slot in range(len(rows), SLOTS_MAX):
             claimed = await connection.fetchrow(self._sql["insert_writer"], slot, self._holder, now + LEASE, GENESIS)
             if claimed is not None:
-                return self._take(claimed)
+                return await self._begin(connection, claimed, now + LEASE)
         raise Unavailable("no_writer_slot", "Too many processes are writing.")
 
-    def _take(self, row: asyncpg.Record) -> None:
+    async def _begin(self, connection: Connection, row: asyncpg.Record, until: datetime) -> None:
+        """Take up a slot that was claimed, above whatever was promised before the claim was seen; and promise that.
+
+        Writers are read once more now that it is committed: a watermark that was reckoned without this slot is no
+        higher than what one of them had stored by then, so that no flush of ours can fall below it, wherever our clock
+        stands.
+        """
+        rows = await connection.fetch(self._sql["list_writers"])
         self.slot, self.epoch, self.sequence = row["slot"], row["epoch"], 0
         self.seal = GENESIS
-        self.last_id = max(self.last_id, row["stable_id"])
-        self.landed_id = row["stable_id"]
+        self.last_id = max([self.last_id, *(each["stable_id"] for each in rows)])
+        await connection.fetch(self._sql["renew_writer"], self.slot, self.epoch, until, self.last_id)
+        self.landed_id = self.last_id
         log.info("writer_slot_taken", slot=self.slot, epoch=self.epoch)
 
     async def sent(self) -> None:
@@ -192,7 +202,9 @@ class Writer:
             raise Conflicted from error
         except EXHAUSTED as error:
             await self.unlock()
-            raise Unavailable("database_exhausted", "The database has no room for this just now.") from error
+            if isinstance(error, READ_ONLY) and self._connection is not None:
+                self._connection.terminate()  # the next one may reach the server that writes now
+            raise nothing_written(error) from error
         except asyncpg.DataError:
             await self.unlock()
             raise  # an argument that does not fit its column: nothing was sent
@@ -200,6 +212,9 @@ class Writer:
             log.warning("connection_lost_in_commit", flush_id=rows.flush_id, error=type(error).__name__)
             await self._resolve(rows.flush_id)
             return
+        except asyncpg.PostgresError:
+            await self.unlock()
+            raise
         self.sequence += 1
         self.seal = seal
         self.landed_id = rows.flush_id
@@ -256,9 +271,17 @@ class Writer:
             return
         with contextlib.suppress(*LOST, TimeoutError):
             rows = await connection.fetch(self._sql["list_writers"])
-            if not any(row["slot"] == self.slot and row["epoch"] == self.epoch for row in rows):
-                log.warning("writer_fenced", slot=self.slot, epoch=self.epoch)
-                connection.terminate()
+            if not any(self.is_own(row) for row in rows):
+                self._let_go()
+
+    def is_own(self, row: asyncpg.Record) -> bool:
+        """Whether a writer's row is the slot that this process holds."""
+        return row["slot"] == self.slot and row["epoch"] == self.epoch
+
+    def _let_go(self) -> None:
+        log.warning("writer_fenced", slot=self.slot, epoch=self.epoch)
+        if self._connection is not None:
+            self._connection.terminate()
 
     async def _resolve(self, flush_id: int) -> None:
         """Did the flush commit? Taking a new epoch waits for the old connection's transaction to end either way."""
@@ -283,10 +306,18 @@ class Writer:
             with contextlib.suppress(Unavailable, *LOST, TimeoutError, asyncpg.PostgresError):
                 await self.renew()
 
-    async def renew(self) -> None:
-        """Prolong the lease; with nothing in flight, promise that no flush will be recorded before now."""
-        if self.idle():
-            self.landed_id = self.next_id(0)
-        landed = self.landed_id
+    async def renew(self) -> int:
+        """Prolong the lease; with nothing in flight, promise that no flush will be recorded before now.
+
+        Gives what is promised: only what is stored, for whoever joins goes by that. Raises Unavailable when the slot is
+        somebody else's by now; the next page claims one anew.
+        """
         until = await self._time.now() + LEASE
-        await self._database.fetch(role_of(SERVICE), self._sql["renew_writer"], self.slot, self.epoch, until, landed)
+        epoch, landed = self.epoch, self.next_id(0) if self.idle() else self.landed_id
+        rows = await self._database.fetch(role_of(SERVICE), self._sql["renew_writer"], self.slot, epoch, until, landed)
+        if not rows:
+            if epoch == self.epoch:
+                self._let_go()
+            raise Unavailable("snapshot_not_stable", "This process takes a writer's slot anew; ask again shortly.")
+        self.landed_id = max(self.landed_id, landed)
+        return landed

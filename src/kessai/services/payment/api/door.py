@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from kessai.foundation.contract import verb
+from kessai.sdk.processing.api import EffectsPage, ListEffects
 from kessai.services.payment.api.answers import PaymentHistory, PaymentPage, PaymentRecord, Refund, Refunds
 from kessai.services.payment.api.codes import CodePayments
 from kessai.services.payment.api.orders import NetPayments
@@ -244,6 +245,11 @@ class Lookups(Protocol):
     @verb("GET /v1/payments/{payment_id}/refunds", scope="payment:read", errors=("payment_not_found",))
     async def list_refunds(self, request: ListRefunds, /) -> Refunds:
         """The refunds of a payment."""
+        ...
+
+    @verb("POST /v1/payments/effects", scope="payment:read", batch=True)
+    async def list_effects(self, request: ListEffects, /) -> EffectsPage:
+        """The payments and refunds of some processings, as whoever asked for them should know them."""
         ...
 
     @verb("GET /v1/refunds/{refund_id}", scope="payment:read", errors=("refund_not_found",))

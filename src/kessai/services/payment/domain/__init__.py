@@ -32,6 +32,8 @@ from kessai.services.payment.domain.funding import (
     split,
     still_held,
 )
+from kessai.services.payment.domain.further import GivenBack, Landed
+from kessai.services.payment.domain.history import birth_digest
 from kessai.services.payment.domain.kinds import Along, PaymentKind, PaymentKinds
 from kessai.services.payment.domain.limits import (
     Period,
@@ -67,6 +69,8 @@ __all__ = [
     "Asked",
     "Busy",
     "Change",
+    "GivenBack",
+    "Landed",
     "PaymentKind",
     "PaymentKinds",
     "Period",
@@ -77,6 +81,7 @@ __all__ = [
     "action_required",
     "authorization_expiry",
     "authorized",
+    "birth_digest",
     "capture_amount",
     "captured",
     "captured_by_source",

@@ -43,6 +43,7 @@ class Route:
     account_type: str
     gateway: Gateway | None = None
     along: Along | None = None
+    surplus_account_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ def route_of(source: str, kind: PaymentKind, payer_id: str) -> Route:
     if named is None:
         return Route(payer_id, source)
     owner = payer_id if named.owner == PAYER else named.owner
-    return Route(owner, named.account_type or kind.payer_account_types[0], named.gateway, named.along)
+    account_type = named.account_type or kind.payer_account_types[0]
+    return Route(owner, account_type, named.gateway, named.along, named.surplus_account_types)
 
 
 def plan_funding(amount_minor: int, asked: Sequence[FundingSource] | Asked, kind: PaymentKind) -> list[PlannedSource]:

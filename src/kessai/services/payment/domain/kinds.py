@@ -51,6 +51,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     wait_minutes: Minutes = 15
     """How long it may take the customer to act, where that is asked for."""
     along: Along | None = None
+    surplus_account_types: Annotated[tuple[Code, ...], msgspec.Meta(max_length=8)] = ()
+    """Where goes what can no longer be taken back along, as it was repaid: the first of the payer's that there is."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,6 +152,11 @@ IMPOSSIBLE: tuple[tuple[str, Callable[[PaymentKind], bool], str], ...] = (
     ("fee", lambda k: k.fee is not None and {"capture", "refund"} & set(k.actions) != set(), "a fee has no parts"),
     ("beneficiary_account_type", lambda k: k.parks and "capture" not in k.actions, "what parks must be captured"),
     ("hold_days", lambda k: k.hold_days > k.hold_days_max, "is above hold_days_max"),
+    (
+        "sources",
+        lambda k: any(s.surplus_account_types and (s.along is None or s.owner != PAYER) for s in k.sources.values()),
+        "a surplus is of a payer's source that something goes along with",
+    ),
     ("name", lambda k: bool(k.name), "is derived"),
 )
 """What cannot be: (attribute, test, why)."""

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from kessai.services.payment.api import Action, Funding, NextAction, PaymentRecord, PaymentState
 from kessai.services.payment.domain.funding import still_held
+from kessai.services.payment.domain.further import GivenBack
 
 S = PaymentState
 
@@ -76,6 +77,8 @@ class Change:
     """A further ledger exchange that the step made."""
     fee_minor: int = 0
     """What the step kept as a fee."""
+    given_back: GivenBack | None = None
+    """What went back with it, and by which exchanges."""
 
 
 def authorized(payment: PaymentRecord, funding: list[Funding], at: datetime) -> Change:

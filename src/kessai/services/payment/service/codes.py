@@ -10,7 +10,7 @@ from kessai.foundation.call import current_call
 from kessai.foundation.errors import Invalid, NotFound, PaymentError
 from kessai.foundation.ids import new_hex
 from kessai.sdk.workflow import Conflicted
-from kessai.services.payment import domain, store_codes, workflows
+from kessai.services.payment import domain, workflows
 from kessai.services.payment.api import METADATA_MAX, PaymentRecord
 from kessai.services.payment.api.codes import (
     ChargeCode,
@@ -29,6 +29,7 @@ from kessai.services.payment.domain import Asked, codes, emvco
 from kessai.services.payment.domain.codes import Code
 from kessai.services.payment.service.desk import Desk
 from kessai.services.payment.service.opening import New
+from kessai.services.payment.store import codes as code_store
 
 USES_MAX = 3
 """Times that a code is looked at anew because somebody else was at it."""
@@ -57,7 +58,7 @@ class CodePayments(Desk):
             issued_at=now,
             expires_at=now + timedelta(seconds=terms.live_seconds),
         )
-        await store_codes.issue(self._database, [code], live_max=terms.live_max)
+        await code_store.issue(self._database, [code], live_max=terms.live_max)
         return IssuedCode(
             code_id=code.code_id,
             customer_id=code.customer_id,
@@ -73,14 +74,14 @@ class CodePayments(Desk):
 
     async def revoke_code(self, request: RevokeCode, /) -> OneTimeCode:
         """Make a code worthless that was not used yet."""
-        await store_codes.revoke(self._database, [(await self._code(request.code_id)).code_id], self._clock.now())
+        await code_store.revoke(self._database, [(await self._code(request.code_id)).code_id], self._clock.now())
         code = await self._code(request.code_id)
         if code.state(self._clock.now()) is CodeState.USED:
             raise codes.used(code)
         return self._told_code(code)
 
     async def _code(self, code_id: str) -> Code:
-        found = await store_codes.find(self._database, [code_id])
+        found = await code_store.find(self._database, [code_id])
         if not found or found[0].code_id != code_id:
             raise NotFound("code_not_found", "There is no such code.", code_id=code_id)
         return found[0]
@@ -129,7 +130,7 @@ class CodePayments(Desk):
             asked=Asked(code.sources, code.points, request.accepted_sources, code.return_url),
             at_once=request.capture,
             expires_at=request.expires_at,
-            joining=lambda payment: ([store_codes.use(code, payment.payment_id, payment.created_at)], []),
+            joining=lambda payment: ([code_store.use(code, payment.payment_id, payment.created_at)], []),
         )
 
     async def _usable_code(self, shown: str) -> Code:
@@ -138,8 +139,8 @@ class CodePayments(Desk):
         digits = codes.digits_in(shown, terms)
         begin, end = codes.window_of(now, terms)
         failures, found = await asyncio.gather(
-            store_codes.failures_of(self._database, [caller], begin),
-            store_codes.find(self._database, self._code_ids(digits)),
+            code_store.failures_of(self._database, [caller], begin),
+            code_store.find(self._database, self._code_ids(digits)),
         )
         codes.check_attempts(failures.get(caller, 0), end, terms)
         return codes.usable(found[0] if found else None, now)
@@ -153,14 +154,14 @@ class CodePayments(Desk):
             return await earlier.result()
         if refusal.code == "code_unknown":
             begin, _ = codes.window_of(self._clock.now(), self._checkout.codes)
-            await store_codes.count_failures(self._database, [(call.caller, begin)])
+            await code_store.count_failures(self._database, [(call.caller, begin)])
         raise refusal
 
     async def forget_codes(self) -> int:
         """Remove unused codes and windows that tell nothing any more; gives how many codes."""
         before = self._clock.now() - timedelta(days=self._checkout.codes.kept_days)
-        await store_codes.forget_attempts(self._database, _earlier_window(before, self._checkout.codes))
-        return await store_codes.forget(self._database, before)
+        await code_store.forget_attempts(self._database, _earlier_window(before, self._checkout.codes))
+        return await code_store.forget(self._database, before)
 
     # -- merchants' QR ------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from kessai.foundation.call import current_call
 from kessai.foundation.clock import Clock
 from kessai.foundation.contract import Message
 from kessai.foundation.db import Database
-from kessai.foundation.errors import NotFound, PaymentError, Refused
+from kessai.foundation.errors import NotFound, PaymentError, Refused, RequestInProgress
 from kessai.foundation.ids import new_hex
 from kessai.foundation.vault import Vault
 from kessai.sdk.workflow import Conflicted, Counts, Definition, Engine, Handle, Parked, Write
@@ -18,9 +18,10 @@ from kessai.services.bank.api import Bank
 from kessai.services.cardgateway.api import CardGateway
 from kessai.services.ledger.api import Ledger
 from kessai.services.payment import domain, store, workflows
-from kessai.services.payment.api import GetPayment, PaymentRecord, PaymentState
+from kessai.services.payment.api import GetPayment, PaymentRecord, PaymentState, RefundState
 from kessai.services.payment.domain import PaymentKind, PaymentKinds
 from kessai.services.payment.domain.checkout import Checkout, load_checkout
+from kessai.services.payment.effects import PaymentEffects
 from kessai.services.payment.gateways import Approvals
 from kessai.services.payment.service.opening import New, order_of, payment_of, planned
 from kessai.services.payment.service.spending import Spending
@@ -28,9 +29,11 @@ from kessai.services.payment.service.turns import Recent, Turns
 from kessai.services.payment.workflows import Deps, Order, Task, notes
 
 ANSWER_WAIT_S = notes.ANSWER_S + 1.0
-"""How long a caller waits for the outcome before it is told that the payment is UNKNOWN (or still PENDING)."""
+"""How long a caller waits for the outcome before it is told that there is none yet."""
 ANSWER_MARGIN_S = 0.2
 """Kept of the caller's own deadline, to answer in."""
+UNDECIDED = (PaymentState.PENDING, PaymentState.UNKNOWN, RefundState.PENDING, RefundState.UNKNOWN)
+"""What says of itself that it is no outcome: the only states in which something is answered that may still change."""
 CLAIM_ATTEMPTS_MAX = 4
 COUNT_ATTEMPTS_MAX = 8
 """Times that a limit is read anew because another process counted a payment at that moment."""
@@ -62,6 +65,8 @@ class Desk:
         self._kinds = kinds
         self._deps = Deps(ledger, cards, bank, approvals)
         self._engine = Engine(database, service="payment", deps=self._deps, clock=clock, **engine)
+        self.effects = PaymentEffects(database, clock, kinds)
+        """What the service tells of itself to the Processing Tracer."""
         self._recent = Recent()
         self._turns = Turns()
         self._spending = Spending(database, ledger, kinds)
@@ -139,11 +144,11 @@ class Desk:
         later = _comes_later(new, order)
         if customer_id is None or not (domain.has_limits(new.kind.limits) or later):
             return await self._start_counted(request, new, order, workflow_id, [])
-        async with self._turns.of(f"{customer_id} {new.kind.name}"):
+        async with self._turns.of(customer_id):
             for _ in range(COUNT_ATTEMPTS_MAX):
                 counted = await self._spending.count(new, customer_id, order.payment.created_at, later=later)
                 try:
-                    return await self._start_counted(request, new, order, workflow_id, [counted])
+                    return await self._start_counted(request, new, order, workflow_id, counted)
                 except Conflicted:
                     self._spending.forget(customer_id, new.kind.name)
         raise domain.Busy("payment_busy", "Other payments of this customer are being counted; try again.")
@@ -156,7 +161,7 @@ class Desk:
             workflows.create,
             order,
             workflow_id=workflow_id,
-            writes=[store.insertion(order.payment, workflow_id, order.caller), *counted, *writes],
+            writes=[_insertion(new, order, workflow_id), *counted, *writes],
             events=events,
             content=request,
             conflict="refuse",
@@ -252,7 +257,11 @@ class Desk:
         return found[0].payment, found[0].busy
 
     async def _outcome(self, handle: Handle[R], read: Callable[[], Any]) -> R:
-        """The workflow's outcome; when it does not come in time, what is stored: UNKNOWN, or still PENDING."""
+        """The workflow's outcome; when it does not come in time, what is stored, as long as that says so.
+
+        Raises RequestInProgress when it does not: a payment that is AUTHORIZED while it is being canceled, say, is no
+        answer to the cancel, and one that has come to its end meanwhile is answered as it will be ever after.
+        """
         call = current_call()
         if handle.replayed:
             call.replayed = True
@@ -261,10 +270,13 @@ class Desk:
         if call.deadline is not None:
             until = min(until, call.deadline - ANSWER_MARGIN_S)
         try:
-            async with asyncio.timeout_at(until):
+            with self._engine.deadlines.limit(until):
                 result = await handle.result()
         except TimeoutError:
-            return await read()
+            stored = await read()
+            if stored.state not in UNDECIDED:
+                raise RequestInProgress from None
+            return stored
         if isinstance(result, PaymentRecord) and not handle.replayed:
             self._recent.keep(result)
         return result
@@ -283,6 +295,13 @@ class Desk:
         if not found or found[0].payment.payment_id != payment_id:
             raise NotFound("payment_not_found", "There is no such payment.", payment_id=payment_id)
         return found[0]
+
+
+def _insertion(new: New, order: Order, workflow_id: str) -> Write:
+    """A new payment's row; its processing begins with it unless the call came with one."""
+    own = order.payee_account_type if order.payee_account_type != new.kind.payee_account_type else None
+    begins = current_call().processing_id is None
+    return store.insertion(order.payment, workflow_id, order.caller, payee_account_type=own, begins=begins)
 
 
 def _comes_later(new: New, order: Order) -> bool:

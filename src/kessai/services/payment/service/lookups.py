@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
 from kessai.foundation.errors import Invalid, NotFound
+from kessai.sdk.processing.api import EffectsPage, ListEffects
 from kessai.services.payment import store
 from kessai.services.payment.api import (
     Action,
@@ -39,7 +41,7 @@ class Lookups(Desk):
             created_from=request.created_from and min(request.created_from, INSTANT_MAX),
             created_before=request.created_before and min(request.created_before, INSTANT_MAX),
         )
-        by = next((by for by in _BY if getattr(request, _BY[by]) is not None), None)
+        by: store.ListedBy | None = next((by for by in _BY if getattr(request, _BY[by]) is not None), None)
         if by is None:
             return await self._by_time(request, only)
         found = await self._listed(request, by, only)
@@ -47,7 +49,11 @@ class Lookups(Desk):
         more = len(found) > request.limit
         return PaymentPage(payments=page, next_cursor=page[-1].payment_id[4:] if more else None)
 
-    async def _listed(self, request: ListPayments, by: str, only: store.Filter) -> list[PaymentRecord]:
+    async def list_effects(self, request: ListEffects, /) -> EffectsPage:
+        """The payments and refunds of some processings."""
+        return await self.effects.list_effects(request)
+
+    async def _listed(self, request: ListPayments, by: store.ListedBy, only: store.Filter) -> list[PaymentRecord]:
         """One more than a page, by what narrows it most; the other conditions are looked at here."""
         before = store.NEWEST if request.cursor is None else _id_of(request.cursor)
         found: list[PaymentRecord] = []
@@ -99,7 +105,7 @@ class Lookups(Desk):
         return found[0]
 
 
-_BY = {"reference": "reference", "participant": "customer_id", "payee": "merchant_id"}
+_BY: Mapping[store.ListedBy, str] = {"reference": "reference", "participant": "customer_id", "payee": "merchant_id"}
 """The lists there are, the narrowest first, and the condition that each is by."""
 
 

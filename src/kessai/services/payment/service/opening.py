@@ -129,6 +129,7 @@ def source_leg(part: PlannedSource, kind: PaymentKind, payer_id: str) -> SourceL
         least_minor=part.least_minor,
         optional=part.optional,
         along=pair_of(route.along, payer_id, ""),
+        surplus_account_types=list(route.surplus_account_types),
     )
 
 

@@ -15,7 +15,7 @@ from kessai.foundation.call import current_call
 from kessai.foundation.errors import Invalid, KeyReused, NotFound, PaymentError, Refused
 from kessai.foundation.ids import bare, new_hex
 from kessai.sdk.workflow import Conflicted, Publish, Write
-from kessai.services.payment import domain, store, store_orders, workflows
+from kessai.services.payment import domain, store, workflows
 from kessai.services.payment.api import PaymentRecord
 from kessai.services.payment.api.orders import (
     CancelOrder,
@@ -35,6 +35,7 @@ from kessai.services.payment.domain import Asked, orders
 from kessai.services.payment.domain.orders import Order, OrderChange, Own
 from kessai.services.payment.service.charges import Charges
 from kessai.services.payment.service.opening import New
+from kessai.services.payment.store import orders as order_store
 
 TURNS_MAX = 4
 """Times that an order is looked at anew because another step came first."""
@@ -60,7 +61,7 @@ class NetPayments(Charges):
                 raise
         else:
             change = OrderChange(order=order, action=OrderAction.CREATE, caller=call.caller)
-            if await store_orders.insert(self._database, [change]):
+            if await order_store.insert(self._database, [change]):
                 return self._created(order)
         call.replayed = True
         (kept,) = await self._loaded([order_id])
@@ -85,7 +86,7 @@ class NetPayments(Charges):
             customer_id=request.customer_id,
             payment_id=None,
             expires_at=expires_at,
-            sealed_key=self._vault.seal(key, context=store_orders.context_of(order_id)),
+            sealed_key=self._vault.seal(key, context=order_store.context_of(order_id)),
             content_sha256=digest,
             caller=current_call().caller,
             created_at=now,
@@ -98,7 +99,7 @@ class NetPayments(Charges):
         return msgspec.structs.replace(told, return_key=self._key_of(order).hex())
 
     def _key_of(self, order: Order) -> bytes:
-        sealed, context = order.sealed_key, store_orders.context_of(order.order_id)
+        sealed, context = order.sealed_key, order_store.context_of(order.order_id)
         return bytes.fromhex(self._vault.open(sealed, context=context))
 
     # -- confirming ---------------------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ class NetPayments(Charges):
 
         def joining(payment: PaymentRecord) -> tuple[list[Write], list[Publish]]:
             after = replace(_paid_by(order, payment, request.customer_id), version=order.version + 1)
-            return store_orders.with_payment(OrderChange(order=after, action=OrderAction.CONFIRM, caller=caller))
+            return order_store.with_payment(OrderChange(order=after, action=OrderAction.CONFIRM, caller=caller))
 
         return New(
             kind=self._kinds.require("charge"),
@@ -163,7 +164,7 @@ class NetPayments(Charges):
             if state is not OrderState.OPEN:
                 return await self._canceled_before(order, payment, state)
             ended = self._ended(order, OrderAction.CANCEL)
-            if await store_orders.change(self._database, [ended]):
+            if await order_store.change(self._database, [ended]):
                 return self._told_order(ended.order, payment)
         raise domain.Busy("payment_busy", "Somebody else is at this order; try again.", order_id=request.order_id)
 
@@ -171,7 +172,7 @@ class NetPayments(Charges):
         """The same request's answer; raises what is said of an order that has ended."""
         call = current_call()
         if call.request_key is not None and order.own is Own.CANCELED:
-            steps = await store_orders.steps(self._database, [order.order_id])
+            steps = await order_store.steps(self._database, [order.order_id])
             if steps[-1].request_key == call.request_key:
                 call.replayed = True
                 return self._told_order(order, payment)
@@ -192,7 +193,7 @@ class NetPayments(Charges):
         """End every open order past its time; gives how many nobody paid. What is being paid is left to later."""
         expired, after, now = 0, store.FIRST_DUE, self._clock.now()
         prefix = self._kinds.require("charge").id_prefix
-        while page := await store_orders.overdue(self._database, now, after, EXPIRED_AT_ONCE, prefix):
+        while page := await order_store.overdue(self._database, now, after, EXPIRED_AT_ONCE, prefix):
             payments = await self._payments_of(page)
             ends = {each.order_id: orders.when_overdue(payments.get(each.payment_id or "")) for each in page}
             unpaid = [self._ended(each, OrderAction.EXPIRE) for each in page if ends[each.order_id] is Own.EXPIRED]
@@ -203,12 +204,12 @@ class NetPayments(Charges):
         return expired
 
     async def _expired(self, unpaid: Sequence[OrderChange]) -> int:
-        return len(await store_orders.change(self._database, unpaid)) if unpaid else 0
+        return len(await order_store.change(self._database, unpaid)) if unpaid else 0
 
     async def _bound(self, paid: Sequence[Order]) -> None:
         if paid:
             after = [replace(order, own=Own.BOUND, version=order.version + 1) for order in paid]
-            await store_orders.bind(self._database, after)
+            await order_store.bind(self._database, after)
 
     def _ended(self, order: Order, action: OrderAction) -> OrderChange:
         own = Own.CANCELED if action is OrderAction.CANCEL else Own.EXPIRED
@@ -226,7 +227,7 @@ class NetPayments(Charges):
         """A shop's orders, newest first."""
         before = store.LAST if request.cursor is None else _from_cursor(request.cursor)
         prefix = self._kinds.require("charge").id_prefix
-        found = await store_orders.of_merchant(
+        found = await order_store.of_merchant(
             self._database, request.merchant_id, request.reference, before, request.limit + 1, prefix
         )
         page, now = found[: request.limit], self._clock.now()
@@ -237,7 +238,7 @@ class NetPayments(Charges):
     async def get_order_history(self, request: GetOrder, /) -> OrderHistory:
         """Every step of an order and of its payments."""
         order, _ = await self._order(request.order_id)
-        own = await store_orders.steps(self._database, [order.order_id])
+        own = await order_store.steps(self._database, [order.order_id])
         prefix = self._kinds.require("charge").id_prefix
         steps: list[OrderStep] = []
         for each in own:
@@ -279,7 +280,7 @@ class NetPayments(Charges):
         return found[0], payments.get(found[0].payment_id or "")
 
     async def _loaded(self, order_ids: Sequence[str]) -> list[Order]:
-        return await store_orders.load(self._database, order_ids, self._kinds.require("charge").id_prefix)
+        return await order_store.load(self._database, order_ids, self._kinds.require("charge").id_prefix)
 
     async def _payments_of(self, found: Sequence[Order]) -> dict[str, PaymentRecord]:
         ids = [each.payment_id for each in found if each.payment_id is not None]

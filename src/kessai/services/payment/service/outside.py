@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from datetime import timedelta
 
-from kessai.foundation.call import current_call
+from kessai.foundation.call import current_call, enter_call, leave_call
 from kessai.foundation.contract import Message
 from kessai.foundation.errors import Conflict, NotFound, PaymentError, Refused
 from kessai.foundation.ids import ID_PATTERN, bare, derived_hex
@@ -22,6 +23,8 @@ from kessai.services.payment.workflows import Task, orders
 
 EXPIRED_AT_ONCE = 256
 """Payments let go at a time."""
+FORGOTTEN_AT_ONCE = 5_000
+"""Past dates of payments that have ended, removed at a time."""
 LOOKED_AT_ONCE = 64
 """Waiting payments looked after at a time."""
 PATIENCE = timedelta(seconds=30)
@@ -63,6 +66,8 @@ class OutsideWorld(Desk):
             last = page[-1]
             assert last.expires_at is not None
             after = (last.expires_at, bare(last.payment_id))
+        while await store.forget_due(self._database, self._clock.now(), FORGOTTEN_AT_ONCE) == FORGOTTEN_AT_ONCE:
+            pass
         return lapsed
 
     async def expire(self, payment: PaymentRecord) -> bool:
@@ -132,11 +137,15 @@ class OutsideWorld(Desk):
             return
         if outside.gateway == "card" and self._deps.cards is not None:
             authorization_id = orders.authorization_id_of(payment.payment_id)
+            mine = replace(current_call(), caller=store.SCHEMA.service, processing_id=payment.processing_id)
+            token = enter_call(mine)
             try:
                 await self._deps.cards.complete_authorization(CompleteAuthorization(authorization_id=authorization_id))
             except PaymentError as error:
                 if error.retryable or error.code == "action_pending":
                     raise
+            finally:
+                leave_call(token)
         elif not await self._has_acted(payment, outside.gateway):
             raise Refused("action_pending", "The bank has not answered yet.", payment_id=payment.payment_id)
 

@@ -38,7 +38,7 @@ def task_of(
         amount_minor=amount_minor,
         action_id=new_id("act"),
         caller=call.caller,
-        processing_id=call.processing_id or payment.processing_id,
+        processing_id=payment.processing_id,
         final=final,
         parts=parts if wide or kind.parks else {},
         rest=_rest(payment, kind, action, amount_minor, final=final),

@@ -11,6 +11,7 @@ from kessai.services.payment.api import Action, PaymentRecord, Refund, RefundSta
 from kessai.services.payment.workflows import elsewhere, value
 from kessai.services.payment.workflows.notes import Notes, Run, refused_payment
 from kessai.services.payment.workflows.orders import Settled, Task
+from kessai.services.payment.workflows.returning import told_of, told_of_nothing
 
 
 @define("payment.capture", version=1)
@@ -39,15 +40,16 @@ async def _pay_on(notes: Notes, task: Task) -> PaymentRecord:
     paid = await notes.ask(value.pay_on, task)
     if isinstance(paid, PaymentError):
         raise await notes.decline(paid, task.payment.state)
-    final, funding = task.final, None
+    final, funding, back = task.final, None, None
     if task.rest:
         rest = task.turned()
         returned = await _give_back(notes, rest)
         final = False  # what cannot go back now stays parked, and may be canceled
         if not isinstance(returned, PaymentError):
-            final, funding = returned.code is None, rest.funding_after(returned)
+            final, funding, back = returned.code is None, rest.funding_after(returned), told_of(rest, returned)
     change = domain.captured(notes.payment, task.amount_minor, notes.wf.now(), final=final, funding=funding)
-    return notes.write(domain.paid_on(change, task.fee_minor, value.paid_on_id_of(task)))
+    change = domain.paid_on(change, task.fee_minor, value.paid_on_id_of(task))
+    return notes.write(dataclasses.replace(change, given_back=back))
 
 
 @define("payment.release", version=1)
@@ -57,13 +59,13 @@ async def release(wf: Run, task: Task) -> PaymentRecord:
     settled = await _let_go(notes, task)
     if isinstance(settled, PaymentError):
         raise await notes.decline(settled, task.payment.state)
-    funding = task.funding_after(settled) if task.parts else None
+    funding, back = (task.funding_after(settled), told_of(task, settled)) if task.parts else (None, None)
     if settled.code is not None:
         refusal = Refused(settled.code, "Only the card has got its part back; the rest stays where it is.")
-        raise await notes.decline(refusal, task.payment.state, funding)
+        raise await notes.decline(refusal, task.payment.state, funding, back)
     action = Action.EXPIRE if settled.expired else task.action
     change = domain.released(notes.payment, action, wf.now(), funding)
-    after = notes.write(dataclasses.replace(change, exchange_id=settled.exchange_id))
+    after = notes.write(dataclasses.replace(change, exchange_id=settled.exchange_id, given_back=back))
     if action is not task.action:
         raise Refused("authorization_expired", "The authorization has lapsed.", payment_id=after.payment_id)
     return after
@@ -89,12 +91,12 @@ async def refund(wf: Run, task: Task) -> Refund:
             raise await notes.decline(taken, task.payment.state)
     returned = await _give_back(notes, task)
     if isinstance(returned, PaymentError):
-        raise await notes.decline(returned, task.payment.state)
+        raise await notes.decline(returned, task.payment.state, given_back=told_of_nothing(task))
     amount = sum(task.back_after(returned).values())
     if task.parks and amount < task.amount_minor:
         await notes.settle(value.pay_on_rest, task)
     change = domain.refunded(notes.payment, amount, wf.now(), task.funding_after(returned))
-    notes.write(dataclasses.replace(change, exchange_id=returned.exchange_id))
+    notes.write(dataclasses.replace(change, exchange_id=returned.exchange_id, given_back=told_of(task, returned)))
     return notes.write_refund(RefundState.SUCCEEDED, returned.code, amount)
 
 

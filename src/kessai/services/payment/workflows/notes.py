@@ -7,6 +7,7 @@ after which what may have been done is undone.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -30,7 +31,7 @@ from kessai.services.payment.api import (
     RefundState,
     event_type,
 )
-from kessai.services.payment.domain import Change
+from kessai.services.payment.domain import Change, GivenBack
 from kessai.services.payment.gateways import Approvals
 
 ANSWER_S = 5.0
@@ -168,17 +169,22 @@ class Notes:
         return told
 
     async def decline(
-        self, refusal: PaymentError, before: PaymentState, funding: list[Funding] | None = None
+        self,
+        refusal: PaymentError,
+        before: PaymentState,
+        funding: list[Funding] | None = None,
+        given_back: GivenBack | None = None,
     ) -> Refused:
         """Undo what the action did, and put the payment back to where it was; gives what to tell the caller.
 
-        `funding`: after what went back all the same, and cannot be undone.
+        `funding`: after what went back all the same, and cannot be undone; `given_back`: by which exchanges.
         """
         await self.wf.compensate()
         told = refused_payment(refusal, payment_id=self.payment.payment_id)
         if self.refund is not None:
             told.details["refund_id"] = self.refund.refund_id
-        self.write(domain.action_refused(self.payment, before, told.code, self.wf.now(), funding))
+        change = domain.action_refused(self.payment, before, told.code, self.wf.now(), funding)
+        self.write(dataclasses.replace(change, given_back=given_back))
         if self.refund is not None:
             self.write_refund(RefundState.REFUSED, told.code)
         return told

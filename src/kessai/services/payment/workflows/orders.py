@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from kessai.foundation.contract import Message
 from kessai.foundation.ids import bare, derived_hex
 from kessai.services.payment.api import Action, Funding, PaymentRecord, Refund
-from kessai.services.payment.domain import given_back
+from kessai.services.payment.domain import Landed, given_back, shared_fee
 
 
 class LegPair(Message, frozen=True):
@@ -146,6 +146,14 @@ class Task(Message, frozen=True):
             return parts
         return {source: part for source, part in parts.items() if self.outside and source == self.outside.source}
 
+    def kept_again(self) -> int:
+        """Of an escrow's refund of which only the card's part went back: what the seller had given too much."""
+        payment, part = self.payment, self.outside_part()
+        total, before = payment.captured_minor, payment.refunded_minor
+        gone = shared_fee(payment.fee_minor, total, before, 0)
+        kept = part - shared_fee(payment.fee_minor, total, before + part, gone)
+        return max(0, self.amount_minor - self.fee_minor - kept)
+
     def funding_after(self, settled: Settled) -> list[Funding]:
         """The payment's funding after that."""
         return given_back(self.payment, self.back_after(settled), parks=self.parks)
@@ -166,6 +174,8 @@ class Settled(Message, frozen=True):
     """Why only part of it was done."""
     exchange_id: str | None = None
     """A further exchange that was made for it."""
+    surplus: dict[str, Landed] = {}
+    """Of a source's part, what landed elsewhere because what went along was not owed any more."""
 
 
 class Available(Message, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from kessai.foundation.errors import PaymentError
 from kessai.sdk.workflow import define
 from kessai.services.payment import domain
@@ -10,6 +12,7 @@ from kessai.services.payment.workflows import elsewhere, value
 from kessai.services.payment.workflows.create import capture_all
 from kessai.services.payment.workflows.notes import Notes, Run
 from kessai.services.payment.workflows.orders import Elsewhere, Settled, Task
+from kessai.services.payment.workflows.returning import reversal_id_of, told_of
 
 
 @define("payment.complete", version=1)
@@ -55,10 +58,10 @@ async def settle(wf: Run, task: Task) -> PaymentRecord:
         done = await notes.ask(value.return_value, task)
     if isinstance(done, PaymentError):
         raise await notes.decline(done, payment.state)
-    return notes.write(_change(notes, task))
+    return notes.write(_change(notes, task, done))
 
 
-def _change(notes: Notes, task: Task) -> domain.Change:
+def _change(notes: Notes, task: Task, done: Settled) -> domain.Change:
     now = notes.wf.now()
     match task.action:
         case Action.CAPTURE:
@@ -66,5 +69,6 @@ def _change(notes: Notes, task: Task) -> domain.Change:
         case Action.REFUSE:
             return domain.refused(notes.payment, task.code or "other", now)
         case _:
-            funding = task.funding_after(Settled())
-            return domain.returned(notes.payment, value.reversal_id_of(task), task.code, now, funding)
+            funding, exchange_id = task.funding_after(done), reversal_id_of(task)
+            change = domain.returned(notes.payment, exchange_id, task.code, now, funding)
+            return dataclasses.replace(change, given_back=told_of(task, done))

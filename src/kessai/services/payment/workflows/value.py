@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -18,14 +17,12 @@ from kessai.services.ledger.api import (
     GetExchange,
     Ledger,
     Leg,
-    LegAmount,
     ListAccounts,
     ReverseExchange,
     VoidExchange,
     account_id_of,
 )
 from kessai.services.payment.api import Funding, PaymentRecord
-from kessai.services.payment.domain import shared_fee
 from kessai.services.payment.workflows.notes import Deps
 from kessai.services.payment.workflows.orders import (
     Available,
@@ -35,6 +32,7 @@ from kessai.services.payment.workflows.orders import (
     Task,
     exchange_id_of,
 )
+from kessai.services.payment.workflows.returning import named_legs, return_what_is_owed, reversal_of
 
 NOT_HELD = ("exchange_not_authorized", "exchange_not_found")
 
@@ -153,7 +151,7 @@ async def capture_whole(activity: Activity[Deps], payment: PaymentRecord) -> Set
 async def capture_value(activity: Activity[Deps], task: Task) -> Settled:
     """Capture (part of) the payment's exchange."""
     ledger = ledger_of(activity, task.processing_id)
-    legs = await _named(ledger, task)
+    legs = await named_legs(ledger, task)
     request = CaptureExchange(
         exchange_id=task.payment.exchange_id,
         amount_minor=None if legs else task.amount_minor,
@@ -212,20 +210,14 @@ async def _void(ledger: Ledger, payment: PaymentRecord) -> None:
 
 
 async def return_value(activity: Activity[Deps], task: Task) -> Settled:
-    """Reverse (part of) the payment's exchange; lots come back with their own expiry."""
+    """Reverse (part of) the payment's exchange; lots come back with their own expiry.
+
+    What of a receivable is not owed any more lands in the customer's balance.
+    """
     ledger = ledger_of(activity, task.processing_id)
-    legs = await _named(ledger, task)
-    await ledger.reverse_exchange(
-        ReverseExchange(
-            exchange_id=task.payment.exchange_id,
-            amount_minor=None if legs else task.amount_minor,
-            legs=legs,
-            reversal_id=reversal_id_of(task),
-            reference=task.refund and task.refund.refund_id,
-            kind="refund" if task.refund else task.action.value,
-            remember_refusal=not task.outside_part(),
-        )
-    )
+    if any(route.surplus_account_types and task.parts.get(route.name) for route in task.routes):
+        return await return_what_is_owed(ledger, task)
+    await ledger.reverse_exchange(reversal_of(task, await named_legs(ledger, task)))
     return Settled()
 
 
@@ -234,29 +226,6 @@ async def return_card_part(activity: Activity[Deps], task: Task) -> Settled:
     assert task.outside is not None
     part = {task.outside.source: task.outside_part()}
     return await return_value(activity, replace(task, parts=part, amount_minor=task.outside_part()))
-
-
-def reversal_id_of(task: Task) -> str:
-    """The exchange that gives back what an action gives back."""
-    return task.refund.exchange_id if task.refund else exchange_id_of("reversal", task.action_id)
-
-
-async def _named(ledger: Ledger, task: Task) -> list[LegAmount]:
-    """The legs that a task's parts stand for, with their amounts; none where the amount alone says it."""
-    if not task.parts:
-        return []
-    exchange = await ledger.get_exchange(GetExchange(exchange_id=task.payment.exchange_id))
-    numbers = {(leg.account_id, leg.amount_minor > 0): leg.leg for leg in exchange.legs}
-    amounts: Counter[int] = Counter()
-    payee = account_id_of(task.payment.payee_id, task.payee_account_type)
-    for route in task.routes:
-        if part := task.parts.get(route.name):
-            amounts[numbers[account_id_of(route.owner, route.account_type), False]] += part
-            amounts[numbers[payee, True]] += part
-            if (pair := route.along) is not None:
-                amounts[numbers[account_id_of(pair.from_owner, pair.from_account_type), False]] += part
-                amounts[numbers[account_id_of(pair.to_owner, pair.to_account_type), True]] += part
-    return [LegAmount(leg=leg, amount_minor=amount) for leg, amount in sorted(amounts.items())]
 
 
 # -- escrow: between the marketplace and the seller -----------------------------------------------------------------
@@ -283,11 +252,7 @@ async def take_back(activity: Activity[Deps], task: Task) -> Settled:
 
 async def pay_on_rest(activity: Activity[Deps], task: Task) -> Settled:
     """Undo what of `take_back` was for more than the card's part: only that went back to the buyer."""
-    payment, part = task.payment, task.outside_part()
-    total, before = payment.captured_minor, payment.refunded_minor
-    gone = shared_fee(payment.fee_minor, total, before, 0)
-    kept = part - shared_fee(payment.fee_minor, total, before + part, gone)
-    if (rest := task.amount_minor - task.fee_minor - kept) > 0:
+    if (rest := task.kept_again()) > 0:
         request = ReverseExchange(
             exchange_id=exchange_id_of("taken_back", task.action_id),
             amount_minor=rest,

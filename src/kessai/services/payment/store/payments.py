@@ -1,10 +1,11 @@
-"""The payment schema and nothing else: rows to write with a workflow's flush, and reads that take lists."""
+"""Payments, their steps and refunds: rows to write with a workflow's flush, and reads that take lists."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal, TypeAlias
 
 import asyncpg
 import msgspec
@@ -23,7 +24,7 @@ from kessai.services.payment.api import (
     Refund,
     RefundState,
 )
-from kessai.services.payment.domain import Change, Period, Usage
+from kessai.services.payment.domain import Change, Period, Usage, birth_digest
 
 SCHEMA = SchemaSpec(
     service="payment",
@@ -37,6 +38,8 @@ LAST = (datetime(9000, 1, 1, tzinfo=UTC), NEWEST)
 OLDEST = "00000000-0000-0000-0000-000000000000"
 FIRST_DUE = (datetime(1970, 1, 1, tzinfo=UTC), OLDEST)
 """Before whatever is past its time."""
+LAPSING = frozenset({PaymentState.AUTHORIZED, PaymentState.PARTIALLY_CAPTURED, PaymentState.REQUIRES_ACTION})
+"""States that end by themselves when their time is over."""
 
 _SQL = load_queries("kessai.services.payment")
 _encode = msgspec.json.Encoder().encode
@@ -50,6 +53,10 @@ class _Details(msgspec.Struct, frozen=True, omit_defaults=True):
     metadata: dict[str, str] = {}
     instrument_id: str | None = None
     capture_at_once: bool = True
+    payee_account_type: str | None = None
+    """Where the request named another than its kind's."""
+    birth: str | None = None
+    """Digest of what never changes of it, see `domain.birth_digest`."""
 
 
 _decode_details = msgspec.json.Decoder(_Details).decode
@@ -64,17 +71,47 @@ class Stored:
     caller: str
 
 
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What was written down when a payment was made."""
+
+    birth: str | None
+    """Digest of what never changes of it."""
+    payee_account_type: str | None
+    """Where its request named another than its kind's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What is still to come to a customer; whatever is raised the guard, which was at `version`, when it was made."""
+
+    version: int
+    minor: int
+    """By payments that wait for an action, or that are held."""
+    undecided_minor: int
+    """By payments of which it is not known yet what comes of them."""
+
+
 # -- writes: they go with a workflow's flush ---------------------------------------------------------------------
 
 
-def insertion(payment: PaymentRecord, workflow_id: str, caller: str) -> Write:
-    """A new PENDING payment, claimed by its workflow."""
+def insertion(
+    payment: PaymentRecord,
+    workflow_id: str,
+    caller: str,
+    *,
+    payee_account_type: str | None = None,
+    begins: bool = False,
+) -> Write:
+    """A new PENDING payment, claimed by its workflow. `begins`: its processing begins with it."""
     details = _Details(
         reference=payment.reference,
         description=payment.description,
         metadata=payment.metadata,
         instrument_id=payment.instrument_id,
         capture_at_once=payment.capture_at_once,
+        payee_account_type=payee_account_type,
+        birth=birth_digest(payment, caller, payee_account_type),
     )
     row = (
         bare(payment.payment_id),
@@ -94,7 +131,7 @@ def insertion(payment: PaymentRecord, workflow_id: str, caller: str) -> Write:
         payment.beneficiary_id,
         payment.reference,
     )
-    return Write(_SQL["insert_payment"], row)
+    return Write(_SQL["insert_payment"], row, processing_id=payment.processing_id, begins=begins)
 
 
 def claim(payment: PaymentRecord, workflow_id: str) -> Write:
@@ -109,8 +146,11 @@ def spending_raise(customer_id: str, kind: str, version: int) -> Write:
 
 def step(
     change: Change, *, claimed_by: str | None, refund_id: str | None, processing_id: str, caller: str
-) -> tuple[Write, Write]:
-    """The payment's new state, and the step that led to it; conflicts unless its version is the one before."""
+) -> list[Write]:
+    """The payment's new state, the step that led to it, and when it falls due, if it does.
+
+    Conflicts unless its version is the one before.
+    """
     after = change.payment
     payment_id, state = bare(after.payment_id), after.state.value
     changed = (
@@ -142,8 +182,13 @@ def step(
         after.updated_at,
         change.exchange_id and bare(change.exchange_id),
         change.fee_minor,
+        change.given_back and _encode(change.given_back).decode(),
     )
-    return Write(_SQL["change_payment"], changed, guarded=True), Write(_SQL["insert_step"], made)
+    changing = Write(_SQL["change_payment"], changed, guarded=True, processing_id=processing_id)
+    writes = [changing, Write(_SQL["insert_step"], made)]
+    if after.expires_at is not None and after.state in LAPSING:
+        writes.append(Write(_SQL["insert_due"], (after.expires_at, payment_id, after.version)))
+    return writes
 
 
 def refund_insertion(refund: Refund, caller: str) -> Write:
@@ -199,14 +244,14 @@ class Filter:
         return (self.kind, self.state, self.created_from, self.created_before)
 
 
-LISTS = {"participant": "payments_of_participant", "payee": "payments_of_payee", "reference": "payments_by_reference"}
+ListedBy: TypeAlias = Literal["participant", "payee", "reference"]
 
 
 async def listed(
-    database: Database, by: str, value: str, before: str, limit: int, only: Filter, prefixes: dict[str, str]
+    database: Database, by: ListedBy, value: str, before: str, limit: int, only: Filter, prefixes: dict[str, str]
 ) -> list[PaymentRecord]:
     """Payments of a `participant`, of a `payee` or by `reference`, with an id below `before`, newest first."""
-    rows = await database.fetch(ROLE, _SQL[LISTS[by]], value, before, limit, *only.row)
+    rows = await database.fetch(ROLE, _SQL["payments_listed"], value, before, limit, *only.row, by)
     return [_stored(row, prefixes).payment for row in rows]
 
 
@@ -225,10 +270,10 @@ async def usage(database: Database, customer_id: str, kind: str, period: Period,
     return Usage(row["version"], row["day_minor"], row["month_minor"], period)
 
 
-async def pending_for(database: Database, customer_id: str, kinds: Sequence[str]) -> int:
-    """What is still to come to a customer by payments that wait for an action, or that are held."""
-    (row,) = await database.fetch(ROLE, _SQL["pending_of_payee"], customer_id, list(kinds))
-    return row["pending_minor"]
+async def pending_for(database: Database, customer_id: str, kinds: Sequence[str], guard: str) -> Pending:
+    """What is still to come to a customer by payments of these kinds."""
+    (row,) = await database.fetch(ROLE, _SQL["pending_of_payee"], customer_id, list(kinds), guard)
+    return Pending(row["version"], row["pending_minor"], row["undecided_minor"])
 
 
 async def overdue(
@@ -237,6 +282,11 @@ async def overdue(
     """Authorizations past their time that no workflow works on, by time and id, beyond `after`."""
     rows = await database.fetch(ROLE, _SQL["overdue_authorizations"], now, after[0], after[1], limit)
     return [_stored(row, prefixes).payment for row in rows]
+
+
+async def forget_due(database: Database, now: datetime, limit: int) -> int:
+    """Remove up to so many past dates of payments that have ended, or lapse at another time now; gives how many."""
+    return len(await database.fetch(ROLE, _SQL["forget_due"], now, limit))
 
 
 async def waiting(
@@ -271,17 +321,23 @@ async def refunds_of(database: Database, payments: Sequence[PaymentRecord]) -> l
     """Refunds of payments, in the order in which they were made."""
     ids = {bare(payment.payment_id): payment.payment_id for payment in payments}
     rows = await database.fetch(ROLE, _SQL["refunds_of_payments"], list(ids))
-    return [_refund(row, ids[row["payment_id"].hex]) for row in rows]
+    return [refund_of(row, ids[row["payment_id"].hex]) for row in rows]
 
 
 async def refunds_by_id(database: Database, refund_ids: Sequence[str], prefixes: dict[str, str]) -> list[Refund]:
     """The refunds that exist."""
     rows = await database.fetch(ROLE, _SQL["refunds_by_id"], [bare(each) for each in refund_ids])
-    return [_refund(row, f"{prefixes[row['kind']]}_{row['payment_id'].hex}") for row in rows]
+    return [refund_of(row, f"{prefixes[row['kind']]}_{row['payment_id'].hex}") for row in rows]
 
 
-def _stored(row: asyncpg.Record, prefixes: dict[str, str]) -> Stored:
+def traced(row: asyncpg.Record, prefixes: dict[str, str]) -> tuple[Stored, Birth]:
+    """A payment and what was written down of its birth; raises when it cannot be read."""
     details = _decode_details(row["details"])
+    return _stored(row, prefixes, details), Birth(details.birth, details.payee_account_type)
+
+
+def _stored(row: asyncpg.Record, prefixes: dict[str, str], details: _Details | None = None) -> Stored:
+    details = details or _decode_details(row["details"])
     payment = PaymentRecord(
         payment_id=f"{prefixes[row['kind']]}_{row['payment_id'].hex}",
         kind=row["kind"],
@@ -314,7 +370,8 @@ def _stored(row: asyncpg.Record, prefixes: dict[str, str]) -> Stored:
     return Stored(payment, row["busy_with"] is not None, row["caller"])
 
 
-def _refund(row: asyncpg.Record, payment_id: str) -> Refund:
+def refund_of(row: asyncpg.Record, payment_id: str) -> Refund:
+    """A refund as its row has it."""
     return Refund(
         refund_id=f"rfn_{row['refund_id'].hex}",
         payment_id=payment_id,

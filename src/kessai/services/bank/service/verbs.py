@@ -5,25 +5,27 @@ Names and numbers are opened only where they are handed to the bank, and are in 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
+
 from kessai.foundation.call import current_call
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
-from kessai.foundation.errors import Conflict, Invalid, KeyReused, NotFound, PaymentError, Refused, Unavailable, Unknown
-from kessai.foundation.ids import bare, derived_hex, new_hex, new_id, require_id
+from kessai.foundation.errors import Invalid, KeyReused, NotFound, PaymentError, Refused, Unavailable, Unknown
+from kessai.foundation.ids import bare, new_id, require_id
 from kessai.foundation.lease import LEASE_S
 from kessai.foundation.vault import Vault
+from kessai.sdk.processing.api import EffectsPage, ListEffects
 from kessai.sdk.workflow import Counts, Engine, Parked
 from kessai.sdk.workflow.journal import FlushHook
 from kessai.services.bank import store
 from kessai.services.bank.api import (
     BankAccount,
-    BankAccounts,
     DebitIn,
-    GetBankAccount,
     GetInstruction,
     GetInstructionHistory,
     InquireInstruction,
@@ -32,26 +34,32 @@ from kessai.services.bank.api import (
     InstructionPage,
     InstructionState,
     InstructionStep,
-    ListBankAccounts,
     ListInstructions,
-    RegisterBankAccount,
-    RemoveBankAccount,
     TransferOut,
 )
-from kessai.services.bank.domain import Difference, Entry, compare, latest, moved, new_instruction, same_order, writable
-from kessai.services.bank.gateways import BankConnection, Finding, Holding
-from kessai.services.bank.store import SealedAccount, context_of
-from kessai.services.bank.workflows import Deps, Order, Overtaken, instruct, load, opened, settle
+from kessai.services.bank.domain import (
+    Difference,
+    Doubt,
+    Entry,
+    Patience,
+    compare,
+    latest,
+    moved,
+    new_instruction,
+    same_order,
+)
+from kessai.services.bank.effects import BankEffects
+from kessai.services.bank.gateways import BankConnection
+from kessai.services.bank.service.accounts import AccountDesk, away, derived, no_account
+from kessai.services.bank.workflows import Deps, Order, Overtaken, instruct, load, settle
 
-LAST_DIGITS = 3
+log = structlog.get_logger(__name__)
+
 OVERTAKEN_MAX = 8
-REPAIR_AFTER_S = 30
-"""An instruction that has stood without an end so long (business time) is asked about."""
 PAGE = 200
-_FINGERPRINT = "bank.account"
 
 
-class BankService:
+class BankService(AccountDesk):
     """銀行接続. Any number of processes may run one on the same database."""
 
     def __init__(
@@ -60,6 +68,7 @@ class BankService:
         clock: Clock,
         bank: BankConnection,
         vault: Vault,
+        patience: Patience | None = None,
         *,
         lease_s: float = LEASE_S,
         hook: FlushHook | None = None,
@@ -68,7 +77,12 @@ class BankService:
         self._database = database
         self._clock = clock
         self._vault = vault
+        self._patience = patience or Patience()
         self._deps = Deps(database, clock, bank, vault)
+        self.effects = BankEffects(database)
+        """What the service tells of itself to the Processing Tracer."""
+        self.instructed = asyncio.Event()
+        """Set when this process gives the bank something to do: its results are soon to be read."""
         self._position: int | None = None
         """How far this process knows the feed to be read: while nothing comes, nothing is asked of the database."""
         self._engine = Engine(
@@ -112,74 +126,15 @@ class BankService:
         """Let a parked workflow go on; False when there is none of that id."""
         return await self._engine.unpark(workflow_id)
 
-    # -- bank accounts ------------------------------------------------------------------------------------------
-
-    async def register_account(self, request: RegisterBankAccount, /) -> BankAccount:
-        """Register a bank account after the bank has confirmed its holder's name."""
-        holding = Holding(
-            bank_code=request.bank_code,
-            branch_code=request.branch_code,
-            deposit_type=request.deposit_type,
-            number=request.account_number,
-            holder=writable(request.holder_name),
-        )
-        account_id = request.account_id or f"bac_{_derived('account')}"
-        if (known := await self._registered(account_id, request, holding)) is not None:
-            current_call().replayed = True
-            return known
-        await self._require_new(request, holding)
-        await self._require_confirmed(account_id, holding, debits=request.debits)
-        sealed = self._sealed(_new_account(request, account_id, self._clock.now()), holding)
-        caller = current_call().caller
-        await self._database.transaction(
-            store.ROLE, lambda connection: store.insert_accounts(connection, [sealed], caller)
-        )
-        written = await self._registered(account_id, request, holding)
-        assert written is not None
-        return written
-
-    async def get_account(self, request: GetBankAccount, /) -> BankAccount:
-        """A registered bank account."""
-        return (await self._account(request.account_id)).account
-
-    async def list_accounts(self, request: ListBankAccounts, /) -> BankAccounts:
-        """An owner's bank accounts, newest first."""
-        accounts = await store.accounts_of_owner(
-            self._database, request.owner_kind, request.owner_id, include_removed=request.include_removed
-        )
-        return BankAccounts(accounts=accounts)
-
-    async def remove_account(self, request: RemoveBankAccount, /) -> BankAccount:
-        """Remove a bank account: no new instruction names it; what is under way goes on."""
-        await self._account(request.account_id)
-        now = self._clock.now()
-        await self._database.transaction(
-            store.ROLE, lambda connection: store.remove_accounts(connection, [request.account_id], now)
-        )
-        return (await self._account(request.account_id)).account
-
-    async def reseal_accounts(self) -> int:
-        """Seal what lies under an old key of the vault anew, under the newest; gives how many accounts that were."""
-        done, after = 0, store.FIRST
-        if not self._vault.configured:
-            return done
-        while page := await store.accounts_under_old_keys(self._database, self._vault.head, after, PAGE):
-            anew = [self._sealed(each.account, opened(self._vault, each)) for each in page]
-            await self._database.transaction(
-                store.ROLE, lambda connection, anew=anew: store.reseal_accounts(connection, anew)
-            )
-            done, after = done + len(page), bare(page[-1].account.account_id)
-        return done
-
     # -- instructions -------------------------------------------------------------------------------------------
 
     async def transfer(self, request: TransferOut, /) -> Instruction:
         """Send money to a bank account (振込); answers once it is journalled."""
-        return await self._instruct(request, request.instruction_id or f"btr_{_derived('transfer')}")
+        return await self._instruct(request, request.instruction_id or f"btr_{derived('transfer')}")
 
     async def debit(self, request: DebitIn, /) -> Instruction:
         """Take money from a bank account (口座振替); answers once it is journalled."""
-        return await self._instruct(request, request.instruction_id or f"bdb_{_derived('debit')}")
+        return await self._instruct(request, request.instruction_id or f"bdb_{derived('debit')}")
 
     async def get_instruction(self, request: GetInstruction, /) -> Instruction:
         """A transfer or debit as it is known here."""
@@ -193,6 +148,10 @@ class BankService:
         )
         steps = await store.steps_of(self._database, request.instruction_id)
         return InstructionHistory(instruction_id=request.instruction_id, steps=[first, *steps])
+
+    async def list_effects(self, request: ListEffects, /) -> EffectsPage:
+        """The transfers and debits of some processings."""
+        return await self.effects.list_effects(request)
 
     async def list_instructions(self, request: ListInstructions, /) -> InstructionPage:
         """An owner's transfers and debits, newest first."""
@@ -209,17 +168,24 @@ class BankService:
         try:
             return await self._inquired(request.instruction_id)
         except (Unavailable, Unknown) as error:
-            raise _away() from error
+            raise away() from error
 
     async def repair(self) -> int:
         """Ask the bank about every instruction that has stood too long without an end; gives how many have moved on."""
-        until = self._clock.now() - timedelta(seconds=REPAIR_AFTER_S)
+        until = self._clock.now() - timedelta(seconds=self._patience.repair_after_s)
         moved, after = 0, store.OLDEST
         while page := await store.in_doubt(self._database, until, after, PAGE):
             for each in page:
                 moved += (await self._inquired(each.instruction_id)).version > each.version
             after = (page[-1].updated_at, bare(page[-1].instruction_id))
         return moved
+
+    async def doubt(self) -> Doubt:
+        """What the bank has still to answer; an alarm when that takes longer than it may."""
+        found = await store.doubt(self._database, self._clock.now())
+        if found.oldest_s > self._patience.converge_within_s:
+            log.error("bank_outcome_open_too_long", instructions=found.instructions, oldest_s=found.oldest_s)
+        return found
 
     async def collect(self) -> int:
         """Read the bank's feed of results to its end; gives how many entries were new."""
@@ -286,6 +252,7 @@ class BankService:
         except PaymentError:
             self._deps.untold.discard(instruction_id)
             raise
+        self.instructed.set()
         return await load(self._database, instruction_id)
 
     async def _repeated(self, request: TransferOut | DebitIn, instruction_id: str) -> Instruction | None:
@@ -301,7 +268,7 @@ class BankService:
     async def _usable(self, request: TransferOut | DebitIn) -> BankAccount:
         account = (await self._account(request.account_id)).account
         if request.owner_id not in (None, account.owner_id):
-            raise _no_account(request.account_id)
+            raise no_account(request.account_id)
         if account.removed_at is not None:
             raise Refused("bank_account_removed", "This bank account was removed.", account_id=account.account_id)
         if isinstance(request, DebitIn) and not account.debits:
@@ -327,89 +294,6 @@ class BankService:
             store.ROLE, lambda connection: store.load_instructions(connection, [instruction_id])
         )
         return found[0] if found else None
-
-    async def _account(self, account_id: str) -> SealedAccount:
-        found = await store.load_accounts(self._database, [account_id])
-        if not found:
-            raise _no_account(account_id)
-        return found[0]
-
-    async def _registered(self, account_id: str, request: RegisterBankAccount, holding: Holding) -> BankAccount | None:
-        """The account of an id; KeyReused when it was registered with other content."""
-        found = await store.load_accounts(self._database, [account_id])
-        if not found:
-            return None
-        account = found[0].account
-        asked = (request.owner_kind, request.owner_id, request.debits)
-        known = (account.owner_kind, account.owner_id, account.debits)
-        if asked != known or opened(self._vault, found[0]) != holding:
-            raise KeyReused
-        return account
-
-    async def _require_new(self, request: RegisterBankAccount, holding: Holding) -> None:
-        marks = self._vault.fingerprints(_number_text(holding), context=_FINGERPRINT)
-        known = await store.account_alike(self._database, marks, request.owner_kind, request.owner_id)
-        if known is not None:
-            raise Conflict("bank_account_registered", "This bank account is registered already.", account_id=known)
-
-    async def _require_confirmed(self, account_id: str, holding: Holding, *, debits: bool) -> None:
-        try:
-            finding = await self._deps.bank.check(account_id, holding)
-            if finding is Finding.CONFIRMED and debits:
-                finding = await self._deps.bank.agree(account_id, holding)
-        except (Unavailable, Unknown) as error:
-            raise _away() from error  # asked again under the same id, the bank has at most the same mandate
-        match finding:
-            case Finding.CONFIRMED:
-                return
-            case Finding.NO_ACCOUNT:
-                raise Refused("no_such_bank_account", "The bank has no such account, or has closed it.")
-            case Finding.NAME_MISMATCH:
-                raise Refused("holder_name_mismatch", "The bank has this account under another name.")
-            case Finding.CANNOT_BE_DEBITED:
-                raise Refused("debits_not_possible", "The bank does not allow debits from this account.")
-
-    def _sealed(self, account: BankAccount, holding: Holding) -> SealedAccount:
-        vault, account_id = self._vault, account.account_id
-        return SealedAccount(
-            account,
-            vault.seal(holding.number, context=context_of(account_id, "number")),
-            vault.seal(holding.holder, context=context_of(account_id, "holder")),
-            vault.fingerprints(_number_text(holding), context=_FINGERPRINT)[0],
-        )
-
-
-def _new_account(request: RegisterBankAccount, account_id: str, now: datetime) -> BankAccount:
-    return BankAccount(
-        account_id=account_id,
-        owner_kind=request.owner_kind,
-        owner_id=request.owner_id,
-        bank_code=request.bank_code,
-        branch_code=request.branch_code,
-        deposit_type=request.deposit_type,
-        last_digits=request.account_number[-LAST_DIGITS:],
-        debits=request.debits,
-        registered_at=now,
-        removed_at=None,
-    )
-
-
-def _number_text(holding: Holding) -> str:
-    return "-".join((holding.bank_code, holding.branch_code, holding.deposit_type.value, holding.number))
-
-
-def _derived(what: str) -> str:
-    """32 digits for what a call makes: always the same for its idempotency key."""
-    key = current_call().request_key
-    return new_hex() if key is None else derived_hex("bank", what, key)
-
-
-def _no_account(account_id: str) -> NotFound:
-    return NotFound("bank_account_not_found", "There is no such bank account.", account_id=account_id)
-
-
-def _away() -> Unavailable:
-    return Unavailable("bank_unavailable", "The bank cannot be asked just now; send the request again.")
 
 
 def _cursor(instruction: Instruction) -> str:

@@ -1,0 +1,76 @@
+"""The tracer of one process with all that takes part: what it hears, the loop that opens it, and the participants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from kessai.foundation.clock import Clock
+from kessai.foundation.db import Database
+from kessai.foundation.events import Subscription
+from kessai.sdk.processing.api import EffectSource
+from kessai.sdk.processing.participant import OwnView, Participant
+from kessai.services.tracer.domain.rules import TracerRules
+from kessai.services.tracer.service import TracerService
+from kessai.services.tracer.subscribers import TouchedLoop, touched_processings
+
+
+class Effects(Protocol):
+    """A service's account of its own effects."""
+
+    @property
+    def own_view(self) -> OwnView:
+        """Its effects and claims, by processing."""
+        ...
+
+
+class Traced(EffectSource, Protocol):
+    """A service that takes part."""
+
+    @property
+    def effects(self) -> Effects:
+        """Its account of itself."""
+        ...
+
+
+class Proving:
+    """Every service is compared with those that it calls for effects."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        rules: TracerRules,
+        services: Mapping[str, Traced],
+        calls: Mapping[str, Sequence[str]],
+    ) -> None:
+        """`services` by name, each a source of events; `calls`: whom each of them calls for effects."""
+        self.tracer = TracerService(database, rules)
+        self.subscriptions: list[Subscription] = [
+            touched_processings(database, clock, self.tracer, name) for name in services
+        ]
+        self._touched = TouchedLoop(database, self.tracer)
+        self.participants = [
+            Participant(
+                database,
+                name,
+                own=service.effects.own_view,
+                dependencies={callee: services[callee] for callee in calls.get(name, ())},
+                tracer=self.tracer,
+            )
+            for name, service in services.items()
+        ]
+
+    async def open(self) -> None:
+        """Begin in the background; the subscriptions are opened with the platform's others."""
+        await self.tracer.open()
+        await self._touched.open()
+        for each in self.participants:
+            await each.open()
+
+    async def close(self) -> None:
+        """Stop, and let another process go on."""
+        await self._touched.close()
+        for each in self.participants:
+            await each.close()
+        await self.tracer.close()

@@ -1,0 +1,92 @@
+"""The tracer's verbs for people, beside those for participants, and the errors of each in order of precedence."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from kessai.foundation.contract import verb
+from kessai.sdk.processing.api import TracerForParticipants
+from kessai.services.tracer.api.findings import (
+    AssignFinding,
+    CloseFinding,
+    ExplainFinding,
+    Finding,
+    FindingPage,
+    GetFinding,
+    LinkRepair,
+    ListFindings,
+)
+from kessai.services.tracer.api.processings import (
+    GetProcessing,
+    GetProcessingOfPayment,
+    GetTotals,
+    ListParticipants,
+    ListProcessings,
+    ParticipantStandings,
+    Processing,
+    ProcessingPage,
+    Totals,
+)
+
+
+class Tracer(TracerForParticipants, Protocol):
+    """Processing Tracer: whether a payment is right everywhere, and who says so."""
+
+    @verb("GET /v1/tracer/processings/{processing_id}", scope="tracer:read", errors=("processing_not_found",))
+    async def get_processing(self, request: GetProcessing, /) -> Processing:
+        """A processing with its participants, reports, verdicts by revision, and graph."""
+        ...
+
+    @verb("GET /v1/tracer/payments/{payment_id}", scope="tracer:read", errors=("processing_not_found",))
+    async def get_processing_of_payment(self, request: GetProcessingOfPayment, /) -> Processing:
+        """The processing of a payment; there is none until the payment's service has reported on it."""
+        ...
+
+    @verb("GET /v1/tracer/processings", scope="tracer:read", errors=("bad_cursor",))
+    async def list_processings(self, request: ListProcessings, /) -> ProcessingPage:
+        """Processings with a verdict, those touched longest ago first."""
+        ...
+
+    @verb("GET /v1/tracer/totals", scope="tracer:read")
+    async def get_totals(self, request: GetTotals, /) -> Totals:
+        """How many processings were opened and decided, day by day."""
+        ...
+
+    @verb("GET /v1/tracer/participants", scope="tracer:read")
+    async def list_participants(self, request: ListParticipants, /) -> ParticipantStandings:
+        """Who takes part, and how far each has come with its notices."""
+        ...
+
+    @verb("GET /v1/tracer/findings/{finding_id}", scope="tracer:read", errors=("finding_not_found",))
+    async def get_finding(self, request: GetFinding, /) -> Finding:
+        """A finding with its audit trail."""
+        ...
+
+    @verb("GET /v1/tracer/findings", scope="tracer:read", errors=("bad_cursor",))
+    async def list_findings(self, request: ListFindings, /) -> FindingPage:
+        """Findings in a state, oldest first."""
+        ...
+
+    @verb("POST /v1/tracer/findings/{finding_id}/assign", scope="tracer:write",
+          errors=("finding_not_found", "finding_closed"))  # fmt: skip
+    async def assign_finding(self, request: AssignFinding, /) -> Finding:
+        """Give a finding to somebody."""
+        ...
+
+    @verb("POST /v1/tracer/findings/{finding_id}/explain", scope="tracer:write",
+          errors=("finding_not_found", "finding_closed"))  # fmt: skip
+    async def explain_finding(self, request: ExplainFinding, /) -> Finding:
+        """Say what happened."""
+        ...
+
+    @verb("POST /v1/tracer/findings/{finding_id}/repair", scope="tracer:write",
+          errors=("finding_not_found", "finding_closed"))  # fmt: skip
+    async def link_repair(self, request: LinkRepair, /) -> Finding:
+        """Name the payment or workflow that repairs it; it closes by itself once the processing is consistent."""
+        ...
+
+    @verb("POST /v1/tracer/findings/{finding_id}/close", scope="tracer:write",
+          errors=("finding_not_found", "finding_closed"))  # fmt: skip
+    async def close_finding(self, request: CloseFinding, /) -> Finding:
+        """Be done with a finding, with a reason."""
+        ...

@@ -1,0 +1,191 @@
+"""The tracer service: one async method a verb."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from kessai.foundation.call import current_call
+from kessai.foundation.clock import Clock, SystemClock
+from kessai.foundation.db import Connection, Database
+from kessai.foundation.errors import NotFound
+from kessai.foundation.events.outbox import rung
+from kessai.sdk.processing.api import Announce, Announced, Notices, PullNotices, ReportsTaken, SendReports
+from kessai.services.tracer.api import (
+    AssignFinding,
+    CloseFinding,
+    ExplainFinding,
+    Finding,
+    FindingPage,
+    GetFinding,
+    GetProcessing,
+    GetProcessingOfPayment,
+    GetTotals,
+    LinkRepair,
+    ListFindings,
+    ListParticipants,
+    ListProcessings,
+    ParticipantStanding,
+    ParticipantStandings,
+    Processing,
+    ProcessingPage,
+    Totals,
+)
+from kessai.services.tracer.domain import findings as moves
+from kessai.services.tracer.domain.rules import TracerRules
+from kessai.services.tracer.service import answers
+from kessai.services.tracer.service.board import NoticeBoard
+from kessai.services.tracer.service.casework import Casework
+from kessai.services.tracer.service.opening import Opening
+from kessai.services.tracer.service.taking import Reception
+from kessai.services.tracer.store import ROLE, lists, touches
+from kessai.services.tracer.store.touches import Touch
+
+
+class TracerService:
+    """Processing Tracer. Any number of processes may run one on the same database."""
+
+    def __init__(self, database: Database, rules: TracerRules, clock: Clock | None = None) -> None:
+        self.rules = rules
+        self._database = database
+        self._clock = clock or SystemClock()
+        self._opening = Opening(database, self._clock, rules)
+        self._reception = Reception(database, self._clock, rules)
+        self._casework = Casework(database, self._clock)
+        self._board = NoticeBoard(database)
+
+    async def open(self) -> None:
+        """Nothing to prepare."""
+
+    async def close(self) -> None:
+        """Let those who wait for notices go, and carry what was accepted to its end."""
+        await self._board.close()
+        await self._reception.close()
+
+    # -- participants -------------------------------------------------------------------------------------------
+
+    async def announce(self, request: Announce, /) -> Announced:
+        """Tell that a participant has new effects in some processings."""
+        ids = list(dict.fromkeys(request.processing_ids))
+        told = touches.touch(request.participant, ids, entry=request.entry)
+        await self._database.transaction(ROLE, lambda connection: self._opening.keep(connection, [told]))
+        self._opening.ring()
+        return Announced(processings=len(ids))
+
+    async def pull_notices(self, request: PullNotices, /) -> Notices:
+        """What a participant is asked to reconcile next; waits when there is nothing yet."""
+        until = asyncio.get_running_loop().time() + request.wait_ms / 1000
+        with self._board.listening() as waiter:
+            while True:
+                found = await self._notices(request)
+                left_s = until - asyncio.get_running_loop().time()
+                if found.notices or left_s <= 0 or self._board.closed:
+                    return found
+                await rung(waiter, left_s)
+
+    async def _notices(self, request: PullNotices) -> Notices:
+        head, acknowledged = await touches.standing_of(self._database, request.participant)
+        after = acknowledged if request.after is None else request.after
+        if head <= after:
+            return Notices(notices=[], position=after)
+        return await touches.notices_after(self._database, request.participant, after, request.limit)
+
+    async def send_reports(self, request: SendReports, /) -> ReportsTaken:
+        """Report what was found, whom it depends on and who called; the same report twice changes nothing."""
+        return await self._reception.take(request)
+
+    # -- processings --------------------------------------------------------------------------------------------
+
+    async def get_processing(self, request: GetProcessing, /) -> Processing:
+        """A processing with its participants, reports, verdicts by revision, and graph."""
+        return await answers.processing(self._database, request.processing_id)
+
+    async def get_processing_of_payment(self, request: GetProcessingOfPayment, /) -> Processing:
+        """The processing of a payment; there is none until the payment's service has reported on it."""
+        processing_id = await lists.processing_of_subject(self._database, request.payment_id)
+        if processing_id is None:
+            raise NotFound("processing_not_found", "There is no processing of such a payment, or nobody reported yet.")
+        return await answers.processing(self._database, processing_id)
+
+    async def list_processings(self, request: ListProcessings, /) -> ProcessingPage:
+        """Processings with a verdict, those touched longest ago first."""
+        return await answers.processings(self._database, self._clock, request)
+
+    async def get_totals(self, request: GetTotals, /) -> Totals:
+        """How many processings were opened and decided, day by day."""
+        return Totals(days=await lists.totals(self._database, request.first_day, request.last_day))
+
+    async def list_participants(self, _: ListParticipants, /) -> ParticipantStandings:
+        """Who takes part, and how far each has come with its notices."""
+        rows = await touches.list_participants(self._database)
+        return ParticipantStandings(
+            participants=[
+                ParticipantStanding(name=name, notices=head, waiting=head - acknowledged, seen_at=seen_at)
+                for name, head, acknowledged, seen_at in rows
+            ]
+        )
+
+    # -- findings -----------------------------------------------------------------------------------------------
+
+    async def get_finding(self, request: GetFinding, /) -> Finding:
+        """A finding with its audit trail."""
+        return await self._casework.get(request.finding_id)
+
+    async def list_findings(self, request: ListFindings, /) -> FindingPage:
+        """Findings in a state, oldest first."""
+        return await self._casework.page(request)
+
+    async def assign_finding(self, request: AssignFinding, /) -> Finding:
+        """Give a finding to somebody."""
+        by, now = current_call().caller, self._clock.now()
+        return await self._casework.step(
+            request.finding_id,
+            lambda case: moves.assigned(case, request.assignee, by=by, reason=request.reason, now=now),
+        )
+
+    async def explain_finding(self, request: ExplainFinding, /) -> Finding:
+        """Say what happened."""
+        by, now = current_call().caller, self._clock.now()
+        return await self._casework.step(
+            request.finding_id, lambda case: moves.explained(case, by=by, reason=request.reason, now=now)
+        )
+
+    async def link_repair(self, request: LinkRepair, /) -> Finding:
+        """Name the payment or workflow that repairs it; it closes by itself once the processing is consistent."""
+        by, now = current_call().caller, self._clock.now()
+        kind, repair_id = request.repair_kind, request.repair_id
+        await self._casework.step(
+            request.finding_id,
+            lambda case: moves.repaired(case, kind, repair_id, by=by, reason=request.reason, now=now),
+        )
+        return await self._casework.settle(request.finding_id)
+
+    async def close_finding(self, request: CloseFinding, /) -> Finding:
+        """Be done with a finding, with a reason."""
+        by, now = current_call().caller, self._clock.now()
+        return await self._casework.step(
+            request.finding_id, lambda case: moves.closed(case, by=by, reason=request.reason, now=now)
+        )
+
+    # -- for subscribers and jobs -------------------------------------------------------------------------------
+
+    async def keep_touches(self, connection: Connection, told: Sequence[Touch]) -> None:
+        """Keep what a service's outbox told, within the subscription's transaction."""
+        await self._opening.keep(connection, told)
+
+    def told(self) -> None:
+        """Something was kept and committed: this process's loop need not wait for its next look."""
+        self._opening.ring()
+
+    async def open_touched(self) -> int:
+        """Give all that was touched a revision and notices; gives how many processings that were."""
+        return await self._opening.open_touched()
+
+    async def expire_overdue(self) -> int:
+        """Decide processings past their deadline; gives how many."""
+        return await self._reception.expire()
+
+    async def forget_notices(self) -> int:
+        """Remove notices that were dealt with long enough ago; gives how many rows."""
+        before = self._clock.now() - self.rules.notices_kept
+        return await self._database.transaction(ROLE, lambda connection: touches.forget_notices(connection, before))

@@ -29,7 +29,7 @@ async def test_every_corruption_of_one_row_is_found(new_lane: NewLane) -> None:
     healthy = await reported(lane, list(await processings_of(lane)))
     assert not [each for _, differences in healthy.values() for each in differences]
     made, missed = Counter[str](), list[str]()
-    for together in _apart(await drawn(lane.database, SEED, NUMBER)):
+    for together in apart(await drawn(lane.database, SEED, NUMBER)):
         missed += await _missed(lane, together, made)
     assert not missed, "\n".join(missed)
     assert len({made[service] for service in SERVICES}) == 1, made
@@ -37,7 +37,7 @@ async def test_every_corruption_of_one_row_is_found(new_lane: NewLane) -> None:
     assert {each: differences for each, (_, differences) in after.items() if differences} == {}
 
 
-def _apart(corruptions: list[Corruption]) -> Iterator[list[Corruption]]:
+def apart(corruptions: list[Corruption]) -> Iterator[list[Corruption]]:
     """Groups in which every processing is corrupted once."""
     left = corruptions
     while left:

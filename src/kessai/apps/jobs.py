@@ -16,7 +16,7 @@ from kessai.services.bank.jobs import collect_results, repair_instructions, rese
 from kessai.services.cardgateway.jobs import repair_cards
 from kessai.services.payment.jobs import expire_authorizations, expire_orders, forget_codes, look_after_waiting
 from kessai.services.sandbox.api import JobDone
-from kessai.services.tracer.jobs import expire_processings, forget_notices
+from kessai.services.tracer.jobs import expire_processings, forget_evidence, forget_notices
 
 if TYPE_CHECKING:
     from kessai.apps.wiring import Platform
@@ -54,6 +54,7 @@ JOBS: Mapping[str, Job] = {
     "roll-up": Job(lambda p: p.ledger_jobs.roll_up(), "bring subtotals of log-only accounts up to date"),
     "expire-processings": Job(lambda p: expire_processings(p.tracer), "decide processings past their deadline"),
     "forget-notices": Job(lambda p: forget_notices(p.tracer), "remove what participants were told long ago"),
+    "forget-evidence": Job(lambda p: forget_evidence(p.tracer), "delete reports of processings past their class's time"),
     "retire-workflows": Job(lambda p: p.retention.run(), "forget, once a day, what workflows did long ago"),
     "anchor-seals": Job(_anchor, "bind the heads of all seal chains together"),
 }

@@ -60,13 +60,15 @@ def data_folder(settings: Settings) -> Path:
 
 
 def settled(settings: Settings, place: Place) -> Settings:
-    """The settings of a platform at its place: whether its clock moves, and the vault's keys of its data folder."""
+    """The settings of a platform at its place: whether its clock moves, and the keys of its data folder."""
+    from kessai.foundation.signing import signing_keys_in
     from kessai.foundation.vault import vault_keys_in
 
-    keys = settings.vault_keys
-    if keys is None and settings.database_url is None:
-        keys = vault_keys_in(data_folder(settings))
-    return replace(settings, sandbox=place.sandbox, vault_keys=keys)
+    keys, evidence = settings.vault_keys, settings.evidence_keys
+    if settings.database_url is None:
+        keys = vault_keys_in(data_folder(settings)) if keys is None else keys
+        evidence = signing_keys_in(data_folder(settings)) if evidence is None else evidence
+    return replace(settings, sandbox=place.sandbox, vault_keys=keys, evidence_keys=evidence)
 
 
 async def _reachable(database_url: str) -> str:

@@ -203,6 +203,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Our credential there."""
     vault_keys: str | None = None
     """Keys for what is kept encrypted: base64 of 32 bytes each, newest first, commas between; None: those of `data`."""
+    evidence_keys: str | None = None
+    """Ed25519 keys that sign evidence: base64 of 32 bytes each, newest first, commas between; None: those of `data`."""
     seal_workflows: bool = False
     """Whether what workflows keep of requests, results and messages is encrypted under the vault's newest key."""
     workflow_rest_after_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0

@@ -121,13 +121,17 @@ def read_vault_keys(text: str | None) -> list[VaultKey]:
 
 def vault_keys_in(folder: Path) -> str:
     """The keys kept in a data folder, as the setting has them; made at first use, readable by the owner alone."""
-    file = folder / KEYS_FILE
+    return keys_in(folder / KEYS_FILE, "The vault's keys")
+
+
+def keys_in(file: Path, what: str) -> str:
+    """The keys of a file, which is made with a fresh one at first use; OperatorError names `what` cannot be read."""
     try:
         if not file.exists():
             _make(file)
         return file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise OperatorError(f"The vault's keys in {file} cannot be read: {type(error).__name__}.") from error
+        raise OperatorError(f"{what} in {file} cannot be read: {type(error).__name__}.") from error
 
 
 def new_vault_key() -> str:

@@ -23,7 +23,9 @@ Side = tuple[Spawned[Order, Tally], Crowd]
 
 async def bench_grown(options: Options, scene: Scene, steps: Steps) -> Report:
     """The same mix of touches on both, uniform and skewed, in turns."""
-    everyone, few = Crowd(0, options.accounts), Crowd(0, CUSTOMERS_OF_EMPTY)
+    busy = int(options.accounts * SKEWED_ACCOUNTS)
+    everyone, few = Crowd(0, options.accounts, busy), Crowd(0, CUSTOMERS_OF_EMPTY)
+    as_busy = Crowd(0, CUSTOMERS_OF_EMPTY + busy, busy)
     grown_dsn, empty_dsn = await scene.platform_database("grown"), await scene.platform_database("empty")
     steps.next(f"growing to {options.accounts:,} accounts and {options.logs:,} logs")
     started = time.perf_counter()
@@ -33,9 +35,10 @@ async def bench_grown(options: Options, scene: Scene, steps: Steps) -> Report:
     async with start_ledger(empty_dsn) as empty, start_ledger(grown_dsn) as grown:
         await empty.order(OpenCustomers(few))
         async with MemoryWatch(lambda: [grown.pid]) as memory:
-            sides = ((grown, everyone), (empty, few))
-            uniform = await _half(options, scene, steps, Touch.UNIFORM, sides)
-            skewed = await _half(options, scene, steps, Touch.SKEWED, sides)
+            uniform = await _half(options, scene, steps, Touch.UNIFORM, ((grown, everyone), (empty, few)))
+            # The same mix in both: as many busy accounts in the empty ledger as in the grown one, but no history.
+            await empty.order(OpenCustomers(Crowd(few.count, busy)))
+            skewed = await _half(options, scene, steps, Touch.SKEWED, ((grown, everyone), (empty, as_busy)))
     started = time.perf_counter()
     finding = await verified(steps, grown_dsn, empty_dsn)
     return report_of(
@@ -49,8 +52,9 @@ async def bench_grown(options: Options, scene: Scene, steps: Steps) -> Report:
         sizes={
             "accounts": options.accounts,
             "logs": logs,
-            "busy_accounts": int(options.accounts * SKEWED_ACCOUNTS),
+            "busy_accounts": busy,
             "empty_accounts": few.count,
+            "empty_accounts_skewed": as_busy.count,
             "batch": options.batch,
         },
         extra={

@@ -20,7 +20,7 @@ CHECKED_OPENING_MINOR = 1_000_000
 SKEWED_TOUCHES = 0.95
 """The part of touches that go to the busy accounts of a skewed mix."""
 SKEWED_ACCOUNTS = 0.05
-"""The part of all accounts that are the busy ones."""
+"""The part of a grown ledger's accounts that are the busy ones."""
 
 
 class Touch(StrEnum):
@@ -29,7 +29,7 @@ class Touch(StrEnum):
     UNIFORM = "uniform"
     """Two customers, drawn evenly."""
     SKEWED = "skewed"
-    """Two customers; 95% of touches go to 5% of them."""
+    """Two customers; 95% of touches go to the busy ones."""
     CHECKED = "checked"
     """A customer and one account whose balance is checked, in either direction."""
     LOG_ONLY = "log_only"
@@ -46,10 +46,11 @@ MERCHANT = "bench/merchant"
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """The customers `first` to `first + count - 1`."""
+    """The customers `first` to `first + count - 1`; skewed touches go to the first `busy` of them more often."""
 
     first: int
     count: int
+    busy: int = 0
 
 
 class Draw:
@@ -92,7 +93,7 @@ class Draw:
     def _number(self) -> int:
         crowd = self._crowd
         if self._touch is Touch.SKEWED and self._random.random() < SKEWED_TOUCHES:
-            return crowd.first + self._random.randrange(max(2, int(crowd.count * SKEWED_ACCOUNTS)))
+            return crowd.first + self._random.randrange(max(2, crowd.busy))
         return crowd.first + self._random.randrange(crowd.count)
 
     def _account(self, number: int) -> str:

@@ -141,6 +141,42 @@ class ConsistencyReport(Message):
     differences: list[Difference] = []
 
 
+# -- repairs ----------------------------------------------------------------------------------------------------
+
+
+class RepairAction(StrEnum):
+    """What a service may be told to do about an effect of its own."""
+
+    VOID = "void"
+    """Let go of what is held: nothing of it was taken."""
+
+
+class Repair(Message):
+    """An instruction by a rule, because of a finding; it comes again until it is answered."""
+
+    repair_id: str
+    """32 digits: the idempotency key."""
+    processing_id: str
+    effect_id: str
+    action: RepairAction
+    rule: str
+
+
+class Repaired(Message):
+    """What was done."""
+
+    reference: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    """The service's own id of its doing."""
+
+
+class Repairable(Protocol):
+    """A service that may be told to repair an effect of its own."""
+
+    async def repair(self, request: Repair, /) -> Repaired:
+        """Do it, once for its id. Raises Refused, Conflict or NotFound for good; anything else is tried again."""
+        ...
+
+
 # -- the tracer's door for participants -------------------------------------------------------------------------
 
 

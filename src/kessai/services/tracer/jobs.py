@@ -13,3 +13,8 @@ async def expire_processings(tracer: TracerService) -> int:
 async def forget_notices(tracer: TracerService) -> int:
     """Remove notices that were dealt with long enough ago; gives how many rows."""
     return await tracer.forget_notices()
+
+
+async def forget_evidence(tracer: TracerService) -> int:
+    """Delete reports that were kept as long as their class says; gives how many processings."""
+    return await tracer.forget_evidence()

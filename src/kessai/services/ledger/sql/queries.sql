@@ -310,9 +310,6 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6
     AS u (account_type, asset, owner_kind, log_only, has_lots, expires)
 WHERE t.account_type = u.account_type;
 
--- name: drop_account_types
-DELETE FROM ledger.account_type WHERE account_type = ANY($1::text[]);
-
 -- name: types_in_use
 SELECT u.account_type FROM unnest($1::text[]) AS u (account_type)
 WHERE EXISTS (SELECT 1 FROM ledger.account AS a WHERE a.account_type = u.account_type);

@@ -47,7 +47,6 @@ async def settle_shapes(database: Database, types: AccountTypes) -> list[Misfit]
 
 
 async def _write(connection: Connection, configured: dict[str, AccountType], known: dict[str, asyncpg.Record]) -> None:
-    await connection.execute(_sql["drop_account_types"], [code for code in known if code not in configured])
     await connection.execute(_sql["change_account_types"], *_columns([configured[c] for c in known if c in configured]))
     fresh = [each for code, each in configured.items() if code not in known]
     await connection.fetch(_sql["insert_account_types"], *_columns(fresh))

@@ -1,6 +1,15 @@
 """The tracer's door: what participants say (the messages of `kessai.sdk.processing.api`), what people ask, findings."""
 
 from kessai.services.tracer.api.door import Tracer
+from kessai.services.tracer.api.evidence import (
+    Evidence,
+    EvidenceContent,
+    EvidenceKey,
+    EvidenceKeys,
+    ExportEvidence,
+    ListEvidenceKeys,
+    SealedVerdict,
+)
 from kessai.services.tracer.api.findings import (
     AssignFinding,
     CloseFinding,
@@ -39,7 +48,12 @@ __all__ = [
     "AssignFinding",
     "CloseFinding",
     "DayTotals",
+    "Evidence",
+    "EvidenceContent",
+    "EvidenceKey",
+    "EvidenceKeys",
     "ExplainFinding",
+    "ExportEvidence",
     "Finding",
     "FindingKind",
     "FindingPage",
@@ -51,6 +65,7 @@ __all__ = [
     "GetTotals",
     "GraphEdge",
     "LinkRepair",
+    "ListEvidenceKeys",
     "ListFindings",
     "ListParticipants",
     "ListProcessings",
@@ -61,6 +76,7 @@ __all__ = [
     "ProcessingSummary",
     "RepairKind",
     "ReportRecord",
+    "SealedVerdict",
     "Totals",
     "Tracer",
     "Undeclared",

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from kessai.foundation.contract import verb
 from kessai.sdk.processing.api import TracerForParticipants
+from kessai.services.tracer.api.evidence import Evidence, EvidenceKeys, ExportEvidence, ListEvidenceKeys
 from kessai.services.tracer.api.findings import (
     AssignFinding,
     CloseFinding,
@@ -89,4 +90,16 @@ class Tracer(TracerForParticipants, Protocol):
           errors=("finding_not_found", "finding_closed"))  # fmt: skip
     async def close_finding(self, request: CloseFinding, /) -> Finding:
         """Be done with a finding, with a reason."""
+        ...
+
+    @verb("GET /v1/tracer/processings/{processing_id}/evidence", scope="tracer:read",
+          errors=("processing_not_found", "processing_pending", "evidence_retired",
+                  "evidence_key_not_configured"))  # fmt: skip
+    async def export_evidence(self, request: ExportEvidence, /) -> Evidence:
+        """Everything that a processing's verdicts rest on, signed, for a stranger to check."""
+        ...
+
+    @verb("GET /v1/tracer/evidence-keys", scope="tracer:read")
+    async def list_evidence_keys(self, request: ListEvidenceKeys, /) -> EvidenceKeys:
+        """The public halves of the keys that sign evidence, newest first."""
         ...

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from kessai.foundation.config import TomlDocument
-from kessai.sdk.processing.api import ServiceName
+from kessai.sdk.processing.api import DifferenceKind, RepairAction, ServiceName
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 86_400)]
 
@@ -34,12 +34,61 @@ class Notices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     kept_s: Seconds
 
 
+class RetentionClass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long the reports of some processings are kept."""
+
+    kept_days: Annotated[int, msgspec.Meta(ge=1, le=36_525)]
+    """Since they were last touched."""
+    kinds: list[str] = []
+    """Of what the processing is about: the kind of the first effect where it began."""
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Classes by name, and the one of every kind that none names."""
+
+    default: str
+    classes: dict[str, RetentionClass]
+
+
+class RepairRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A difference that a service may be told to repair without asking anybody."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,59}$")]
+    enabled: bool = True
+    participant: ServiceName
+    """Who found it."""
+    dependency: ServiceName
+    """Whose record it is."""
+    difference: DifferenceKind
+    theirs: list[str]
+    """In which states their record may be."""
+    own: list[str]
+    """In which states what the participant itself tells of must all be; empty: it must tell of nothing."""
+    amount_minor_max: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Above it, people decide."""
+    service: ServiceName
+    """Who is told."""
+    action: RepairAction
+
+
 class TracerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it."""
 
     reports: Reports
     parties: Parties
     notices: Notices
+    retention: Retention
+    repair: list[RepairRule] = []
+
+    @property
+    def kept_classes(self) -> dict[str, timedelta]:
+        """How long each class is kept."""
+        return {name: timedelta(days=each.kept_days) for name, each in self.retention.classes.items()}
+
+    def kept_class(self, kind: str | None) -> str:
+        """The class of a processing that is about something of this kind."""
+        named = (name for name, each in self.retention.classes.items() if kind in each.kinds)
+        return next(named, self.retention.default)
 
     @property
     def deadline(self) -> timedelta:
@@ -59,4 +108,12 @@ class TracerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def read_rules(document: TomlDocument) -> TracerRules:
     """The settings; ConfigError names the line of what is wrong."""
-    return document.convert((), TracerRules)
+    rules = document.convert((), TracerRules)
+    if rules.retention.default not in rules.retention.classes:
+        raise document.error(("retention", "default"), "is not the name of a class")
+    seen: set[str] = set()
+    for number, each in enumerate(rules.repair):
+        if each.name in seen:
+            raise document.error(("repair", number, "name"), "is the name of another rule, too")
+        seen.add(each.name)
+    return rules

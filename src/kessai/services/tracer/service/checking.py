@@ -89,6 +89,11 @@ def _verdict_problems(
     given: StoredVerdict, seals: Mapping[int, StoredSeal], reports: set[tuple[str, int, str, bytes]]
 ) -> Iterator[str]:
     key = f"tracer.verdict ({given.processing_id}, {given.revision}, {given.verdict})"
+    leaves = split(seals[given.batch].leaves) if given.batch in seals else []
+    if given.retired:
+        if given.leaf >= len(leaves):
+            yield f"{key}: has no leaf in its batch."
+        return
     leaf = leaf_of(
         given.processing_id,
         given.revision,
@@ -97,7 +102,6 @@ def _verdict_problems(
         undeclared=given.undeclared,
         reports=given.reports,
     )
-    leaves = split(seals[given.batch].leaves) if given.batch in seals else []
     if given.leaf >= len(leaves) or leaves[given.leaf] != leaf:
         yield f"{key}: is not what was sealed."
     for participant, digest in given.reports:

@@ -10,11 +10,15 @@ from kessai.foundation.clock import Clock, SystemClock
 from kessai.foundation.db import Connection, Database
 from kessai.foundation.errors import NotFound
 from kessai.foundation.events.outbox import rung
+from kessai.foundation.signing import Signer
 from kessai.sdk.processing.api import Announce, Announced, Notices, PullNotices, ReportsTaken, SendReports
 from kessai.services.tracer.api import (
     AssignFinding,
     CloseFinding,
+    Evidence,
+    EvidenceKeys,
     ExplainFinding,
+    ExportEvidence,
     Finding,
     FindingPage,
     GetFinding,
@@ -22,6 +26,7 @@ from kessai.services.tracer.api import (
     GetProcessingOfPayment,
     GetTotals,
     LinkRepair,
+    ListEvidenceKeys,
     ListFindings,
     ListParticipants,
     ListProcessings,
@@ -36,6 +41,8 @@ from kessai.services.tracer.domain.rules import TracerRules
 from kessai.services.tracer.service import answers
 from kessai.services.tracer.service.board import NoticeBoard
 from kessai.services.tracer.service.casework import Casework
+from kessai.services.tracer.service.evidence import EvidenceDesk
+from kessai.services.tracer.service.forgetting import Forgetting
 from kessai.services.tracer.service.opening import Opening
 from kessai.services.tracer.service.taking import Reception
 from kessai.services.tracer.store import ROLE, lists, touches
@@ -45,7 +52,10 @@ from kessai.services.tracer.store.touches import Touch
 class TracerService:
     """Processing Tracer. Any number of processes may run one on the same database."""
 
-    def __init__(self, database: Database, rules: TracerRules, clock: Clock | None = None) -> None:
+    def __init__(
+        self, database: Database, rules: TracerRules, clock: Clock | None = None, *, signer: Signer | None = None
+    ) -> None:
+        """`signer`: without one no evidence is handed out."""
         self.rules = rules
         self._database = database
         self._clock = clock or SystemClock()
@@ -53,6 +63,8 @@ class TracerService:
         self._reception = Reception(database, self._clock, rules)
         self._casework = Casework(database, self._clock)
         self._board = NoticeBoard(database)
+        self._evidence = EvidenceDesk(database, self._clock, signer or Signer(), self._casework)
+        self._forgetting = Forgetting(database, self._clock, rules)
 
     async def open(self) -> None:
         """Nothing to prepare."""
@@ -125,6 +137,14 @@ class TracerService:
             ]
         )
 
+    async def export_evidence(self, request: ExportEvidence, /) -> Evidence:
+        """Everything that a processing's verdicts rest on, signed, for a stranger to check."""
+        return await self._evidence.export(request.processing_id)
+
+    async def list_evidence_keys(self, _: ListEvidenceKeys, /) -> EvidenceKeys:
+        """The public halves of the keys that sign evidence, newest first."""
+        return self._evidence.keys()
+
     # -- findings -----------------------------------------------------------------------------------------------
 
     async def get_finding(self, request: GetFinding, /) -> Finding:
@@ -189,3 +209,7 @@ class TracerService:
         """Remove notices that were dealt with long enough ago; gives how many rows."""
         before = self._clock.now() - self.rules.notices_kept
         return await self._database.transaction(ROLE, lambda connection: touches.forget_notices(connection, before))
+
+    async def forget_evidence(self) -> int:
+        """Delete reports that were kept as long as their class says; gives how many processings."""
+        return await self._forgetting.run()

@@ -136,7 +136,7 @@ WHERE processing_id = $1::text
 ORDER BY revision, participant, final;
 
 -- name: verdicts_of
-SELECT processing_id, revision, verdict, late, reports, undeclared, batch, leaf, decided_at
+SELECT processing_id, revision, verdict, late, reports, undeclared, batch, leaf, decided_at, retired_at
 FROM tracer.verdict
 WHERE processing_id = $1::text
 ORDER BY revision, decided_at;
@@ -174,7 +174,7 @@ ORDER BY processing_id
 LIMIT $2::int;
 
 -- name: verdicts_between
-SELECT processing_id, revision, verdict, late, reports, undeclared, batch, leaf, decided_at
+SELECT processing_id, revision, verdict, late, reports, undeclared, batch, leaf, decided_at, retired_at
 FROM tracer.verdict
 WHERE processing_id >= $1::text AND processing_id <= $2::text
 ORDER BY processing_id, revision, decided_at;

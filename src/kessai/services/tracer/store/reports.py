@@ -74,6 +74,8 @@ class StoredVerdict:
     batch: int
     leaf: int
     decided_at: datetime
+    retired: bool = False
+    """What it rests on was kept for long enough, and is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,4 +218,5 @@ def verdict_of(row: asyncpg.Record) -> StoredVerdict:
         batch=row["batch"],
         leaf=row["leaf"],
         decided_at=row["decided_at"],
+        retired=row["retired_at"] is not None,
     )

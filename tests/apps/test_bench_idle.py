@@ -20,7 +20,7 @@ from kessai.services.tracer.service import board
 from kessai.simulators.bank import BankSimulator
 from kessai.simulators.cardgateway import CardGatewaySimulator
 
-STATEMENTS_A_SECOND_MAX = 7.0
+STATEMENTS_A_SECOND_MAX = 5.0
 SETTLES_S = 2.0
 WATCHED_S = 12.0
 
@@ -68,7 +68,7 @@ async def platform(
     await cards.stop()
 
 
-async def test_an_idle_platform_issues_fewer_than_seven_statements_a_second(
+async def test_an_idle_platform_issues_fewer_than_five_statements_a_second(
     platform: Platform, statements: Counter[str]
 ) -> None:
     await asyncio.sleep(SETTLES_S)
@@ -76,6 +76,9 @@ async def test_an_idle_platform_issues_fewer_than_seven_statements_a_second(
     await asyncio.sleep(WATCHED_S)
     at_rest = statements.total() / WATCHED_S
     statements.clear()
-    await jobs.run_due(platform)
+    await jobs.run_due(platform, housekeeping=False)
     of_jobs = statements.total() / jobs.PERIOD_S
+    statements.clear()
+    await jobs.run_due(platform)
+    of_jobs += statements.total() / jobs.PERIOD_S / jobs.TURNS_OF_HOUSEKEEPING
     assert 0 < at_rest + of_jobs < STATEMENTS_A_SECOND_MAX, (at_rest, of_jobs)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from kessai.foundation.errors import PaymentError
 from kessai.foundation.ids import new_id
+from kessai.foundation.outbound import Outbound, Unanswered
 from kessai.sdk.workflow.testing import CrashAt
 from kessai.services.bank import workflows
 from kessai.services.bank.api import BankAccount, DebitIn, InquireInstruction, Instruction, TransferOut
 from kessai.services.bank.api import InstructionState as S
+from kessai.services.bank.gateways import HttpBank
 from kessai.simulators.bank import Fate
 from kessai.simulators.faults import PRESETS, Fault
 from tests.bank.world import World, eventually
@@ -194,4 +199,84 @@ async def test_a_crash_at_every_boundary_comes_to_the_same_end(world: World, ver
             world.simulator.faults.clear()
             amounts += [] if fault == "refuse" else [_moved(verb)]
     assert [line.amount for line in world.simulator.books.statement()] == amounts
+    await world.require_agreement()
+
+
+# -- words that we do not know ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", [{"state": "held_for_review"}, {"number": None}, {"state": 7}])
+async def test_an_entry_of_the_feed_that_cannot_be_read_holds_up_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, entry: dict[str, object]
+) -> None:
+    account = await world.account()
+    strange, plain = await world.transfer(account), await world.transfer(account)
+    for each in (strange, plain):
+        await world.until(each, S.SENT, S.DONE)
+    exchange, speaks_strangely = Outbound._exchange, [True]  # pyright: ignore[reportPrivateUsage]
+
+    async def strangely(self: Outbound, method: str, path: str, *more: Any) -> tuple[int, bytes]:
+        status, body = await exchange(self, method, path, *more)
+        told: Any = msgspec.json.decode(body)
+        if not speaks_strangely[0]:
+            return status, body
+        if path.startswith("/v1/results"):
+            told["entries"] = [
+                each | entry if each["id"] == strange.instruction_id else each for each in told["entries"]
+            ]
+        elif path.endswith(strange.instruction_id):
+            told |= entry
+        return status, msgspec.json.encode(told)
+
+    monkeypatch.setattr(Outbound, "_exchange", strangely)
+    await world.until(plain, S.DONE)
+    world.pass_days(1)
+    assert await world.bank.repair() == 0
+    assert (await world.now(strange)).state in (S.SENT, S.DONE)
+    speaks_strangely[0] = False
+    await world.bank.repair()
+    assert (await world.now(strange)).state is S.DONE
+    assert await world.database.fetch(None, "SELECT 1 FROM bank.unread_result") == []
+    await world.require_agreement()
+
+
+async def test_one_instruction_whose_inquiry_fails_holds_up_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await world.account()
+    made = [await world.transfer(account) for _ in range(3)]
+    for each in made:
+        await world.until(each, S.SENT, S.DONE)
+    inquire = HttpBank.inquire
+
+    async def fail_for_the_first(self: HttpBank, kind: Any, instruction_id: str) -> Any:
+        if instruction_id == made[0].instruction_id:
+            raise Unanswered("answer_unreadable", "What is that?")
+        return await inquire(self, kind, instruction_id)
+
+    monkeypatch.setattr(HttpBank, "inquire", fail_for_the_first)
+    world.pass_days(1)
+    await world.bank.repair()
+    assert [(await world.now(each)).state for each in made[1:]] == [S.DONE, S.DONE]
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+@pytest.mark.parametrize("status", [408, 425, 429, 403, 404])
+async def test_an_answer_by_somebody_between_says_nothing_of_what_the_bank_did(
+    world: World, monkeypatch: pytest.MonkeyPatch, status: int, *, arrives: bool
+) -> None:
+    account, left = await world.account(), [2]
+    exchange = Outbound._exchange  # pyright: ignore[reportPrivateUsage]
+
+    async def answered_by_another(self: Outbound, method: str, path: str, *more: Any) -> tuple[int, bytes]:
+        if method != "PUT" or "/transfers/" not in path or not left[0]:
+            return await exchange(self, method, path, *more)
+        left[0] -= 1
+        if arrives:
+            await exchange(self, method, path, *more)
+        return status, b"<html>no</html>"
+
+    monkeypatch.setattr(Outbound, "_exchange", answered_by_another)
+    await world.until(await world.transfer(account), S.DONE)
+    assert [line.amount for line in world.simulator.books.statement()] == [-1_000]
     await world.require_agreement()

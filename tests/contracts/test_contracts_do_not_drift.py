@@ -8,6 +8,7 @@ import pytest
 
 from kessai.apps.contracts import drifted, emitted, main, write
 from kessai.apps.wiring import DOORS
+from kessai.sdk.processing.api import Processing
 
 FOLDER = Path(__file__).parents[2] / "contracts"
 
@@ -17,7 +18,8 @@ def test_the_committed_contracts_agree_with_the_doors() -> None:
 
 
 def test_every_door_has_its_proto_file() -> None:
-    assert set(emitted()) == {"openapi.json", "asyncapi.json", *(f"{door.__name__.lower()}.proto" for door in DOORS)}
+    doors = (*DOORS, Processing)
+    assert set(emitted()) == {"openapi.json", "asyncapi.json", *(f"{door.__name__.lower()}.proto" for door in doors)}
 
 
 def test_a_stale_missing_or_left_over_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,9 +159,9 @@ async def test_garbage_is_no_answer() -> None:
     assert caught.value.code == "answer_unreadable"
 
 
-async def test_being_throttled_did_nothing() -> None:
+async def test_being_throttled_says_nothing_of_what_was_done() -> None:
     async with party(reply("429 Slow")) as there, way_to(there.url) as out:
-        with pytest.raises(NotSent) as caught:
+        with pytest.raises(Unanswered) as caught:
             await out.call("PUT", "/x")
         assert caught.value.code == "destination_throttles"
 

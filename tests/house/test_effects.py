@@ -21,7 +21,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "sandbox": ("clock",),
     "ledger": (
         "account", "account_event", "account_log", "account_type", "exchange_reference", "exchange_state", "flush",
-        "hot_log", "hot_subtotal", "lot", "lot_log", "seal_anchor", "writer",
+        "hot_log", "hot_subtotal", "lot", "lot_log", "seal_anchor", "writer", "request_key",
     ),
     "payment": ("code_attempt", "net_order", "net_order_step", "one_time_code", "payment_due", "spending"),
     "cardgateway": ("card",),

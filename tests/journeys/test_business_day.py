@@ -24,7 +24,10 @@ async def test_a_business_day_ends_with_every_yen_accounted_for(shop: Shopfront)
     breakfast = await shop.post("/v1/charges", charge(aiko, CAFE, 800, "free_points", "funds", capture=True))
     assert (breakfast["state"], breakfast["funding"]) == (
         "CAPTURED",
-        [{"source": "free_points", "amount_minor": 300}, {"source": "funds", "amount_minor": 500}],
+        [
+            {"source": "free_points", "amount_minor": 300, "returned_minor": 0},
+            {"source": "funds", "amount_minor": 500, "returned_minor": 0},
+        ],
     )
 
     # Books: ordered, shipped in two parcels, the third volume never came.

@@ -165,7 +165,7 @@ class LedgerModel:
 
     def close(self, name: str) -> str:
         account = self.accounts[name]
-        if account.balance or account.held:
+        if account.balance or account.held or self._incoming(account):
             return "" if account.closed else "account_not_empty"
         account.closed, account.freeze = True, Freeze.NONE
         return ""

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from kessai.foundation.errors import Conflict, NotFound, Refused, Unavailable, Unknown
 from kessai.foundation.ids import new_hex
 from kessai.services.bank.api import (
+    AbortInstruction,
     BankAccount,
     DebitIn,
     DepositType,
@@ -262,6 +263,16 @@ class Teller(Faulty):
         )  # fmt: skip
         self.after(fault)
         return known
+
+    async def abort(self, request: AbortInstruction, /) -> Instruction:
+        is_new = request.instruction_id not in self.books
+        transfer = request.instruction_id.startswith("btr_")
+        kind = InstructionKind.TRANSFER if transfer else InstructionKind.DEBIT
+        found = self._instruct("abort", request, kind)
+        if is_new:
+            found = replace(found, state=InstructionState.FAILED, failure_code=FailureCode.ABORTED)
+            self.books[request.instruction_id] = found
+        return found
 
     async def get_instruction(self, request: GetInstruction, /) -> Instruction:
         self.before("get_instruction")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from kessai.apps.verify import verify
-from kessai.foundation.db import Database
-from kessai.foundation.errors import PaymentError
+from kessai.foundation.db import Database, role_of
+from kessai.foundation.errors import PaymentError, Unavailable, Unknown
 from kessai.foundation.events import Relay, parked
 from kessai.services.bank.api import OwnerKind
 from kessai.services.payment.api import (
@@ -34,6 +35,7 @@ from tests.bank.world import opened as bank_opened
 from tests.cardgateway.world import World as CardWorld
 from tests.cardgateway.world import opened as cards_opened
 from tests.payment.world import World, opened
+from tests.proof import prove
 
 S = PaymentState
 PATIENCE_S = 20.0
@@ -77,8 +79,9 @@ class Outside:
                 if found.state in states:
                     return found
                 await self.bank.listen()
-                await Relay(self.world.database, "bank").assign()
-                await subscription.deliver()
+                with suppress(Unavailable, Unknown):
+                    await Relay(self.world.database, "bank").assign()
+                    await subscription.deliver()
                 await asyncio.sleep(0.02)
 
     def taken(self) -> int:
@@ -102,7 +105,7 @@ async def outside(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncI
         yield running
         await bank.require_agreement()
         assert await parked(database, "payment") == []
-    assert await verify(database.dsn) == []
+    assert await prove(database) == []
 
 
 MAGIC = {
@@ -219,3 +222,41 @@ async def test_a_withdrawal_that_the_bank_returns_comes_back(outside: Outside) -
     outside.bank.pass_days(4)
     await outside.until(payment.payment_id, S.RETURNED)
     assert await outside.world.balance(customer) == (4_800, 4_800)
+
+
+@pytest.mark.parametrize("transactions", range(1, 8))
+@pytest.mark.parametrize("verb", ["withdraw", "top_up"])
+async def test_a_bank_service_whose_database_is_away_leaves_no_money_with_nobody(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch, verb: str, transactions: int
+) -> None:
+    """Half a second without the bank's schema, after so many of its transactions; and again before it has ended."""
+    monkeypatch.setattr(notes, "ANSWER_S", 0.2)
+    customer = await outside.world.customer(funds=10_000)
+    account_id = await outside.account_of(customer)
+    left, away_until, real = [transactions], [0.0], Database.transaction
+
+    async def transaction(self: Database, role: Any, work: Any, **more: Any) -> Any:
+        if role == role_of("bank"):
+            left[0] -= 1
+            if left[0] in (0, -12):
+                away_until[0] = time.monotonic() + 0.5
+            if time.monotonic() < away_until[0]:
+                raise Unavailable("database_unavailable", "The database cannot be reached just now.")
+        return await real(self, role, work, **more)
+
+    monkeypatch.setattr(Database, "transaction", transaction)
+    if verb == "withdraw":
+        request: Any = Withdraw(customer_id=customer, bank_account_id=account_id, amount_minor=3_000)
+    else:
+        request = TopUp(customer_id=customer, source="bank_debit", amount_minor=3_000, instrument_id=account_id)
+    moved, refused = -3_200 if verb == "withdraw" else 3_000, ""  # with the fee of a withdrawal
+    try:
+        payment = await getattr(outside.world.payments, verb)(request)
+    except PaymentError as refusal:
+        moved, refused = 0, refusal.code
+    else:
+        await outside.until(payment.payment_id, S.CAPTURED)
+    monkeypatch.setattr(Database, "transaction", real)
+    assert await outside.world.balance(customer) == (10_000 + moved, 10_000 + moved)
+    assert bool(outside.bank.simulator.books.statement()) is (moved != 0)
+    assert refused == ("" if moved else "bank_unavailable")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from kessai.foundation.clock import SandboxClock
 from kessai.foundation.errors import Refused, Unavailable, Unknown
 from kessai.sdk.workflow import Alert, Cancelled, Engine, NotOpen, Terminated, Write
+from kessai.sdk.workflow.operate import Operator
 from kessai.sdk.workflow.testing import crashes_everywhere
 from tests.sdk.conftest import Engines, eventually, rows
 from tests.sdk.errands import long_errand, pivoting, sleeper, tidies
@@ -35,8 +38,6 @@ async def test_a_sleeping_workflow_that_is_cancelled_undoes_what_it_did(engines:
 
 
 def _days(days: int) -> Any:
-    from datetime import timedelta
-
     return timedelta(days=days)
 
 
@@ -192,3 +193,21 @@ async def test_a_long_activity_sees_that_it_is_to_stop(engines: Engines) -> None
     await engine.cancel("w1", why="enough")
     with pytest.raises(Refused, match="stopped_early"):
         await handle.result()
+
+
+async def test_a_resume_counts_after_its_pause_whatever_the_senders_clocks_show(engines: Engines) -> None:
+    first = await engines.open()
+    engines.world.gate = asyncio.Event()
+    await first.start(saga, ORDER, workflow_id="w1", writes=[Write(INSERT, ("o1", "NEW"))])
+    await engines.world.entered.wait()
+    await first.crash()
+    ahead = SandboxClock()
+    ahead.advance(timedelta(seconds=2))
+    await Operator(engines.database, "shop", ahead).pause("w1", who="hanako", why="to look")
+    await Operator(engines.database, "shop", engines.clock).resume("w1", who="taro", why="looked")
+    engines.world.gate.set()
+    await engines.database.fetch(None, "UPDATE shop.lease SET lease_until = '2000-01-01'")
+    second = await engines.open()
+    found = await second.attach(saga, "w1")
+    assert found is not None
+    assert (await found.result()).state == "DONE"

@@ -140,7 +140,7 @@ async def test_a_stalled_executor_cannot_write_once_it_was_replaced(engines: Eng
     await eventually(lambda: survivor.counts.adopted)
     engines.world.gate.set()
     assert (await handle.result()).state == "PAID"
-    await eventually(lambda: stalled.counts.replaced)
+    await eventually(lambda: stalled.journal is not before and stalled.journal.lease.epoch)
     assert before.stopped
     assert await rows(engines.database, "SELECT state, version FROM shop.purchase") == [("PAID", 2)]
     again = await stalled.start(saga, Order(order_id="o2", steps=0), workflow_id="w2")

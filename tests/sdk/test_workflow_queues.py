@@ -15,7 +15,7 @@ from kessai.sdk.workflow.testing import crashes_everywhere
 from tests.sdk.conftest import Engines, eventually, rows
 from tests.sdk.errands import errand_child
 from tests.sdk.shop.workflows import Order, World
-from tests.sdk.story import opener
+from tests.sdk.story import opener, told
 
 ERRANDS = Queue(name="errands", concurrency=2)
 
@@ -151,3 +151,27 @@ async def test_a_queued_id_that_was_started_some_other_way_gives_up_its_place(en
     assert await direct.result() == 1
     assert engines.world.attempts["w1:1"] == 1
     await eventually(lambda: rows(engines.database, "SELECT 1 FROM shop.workflow_queued HAVING count(*) = 0"))
+
+
+@pytest.mark.parametrize("verb", ["cancel", "terminate"])
+async def test_what_is_cancelled_before_its_turn_does_nothing(engines: Engines, verb: str) -> None:
+    putter = await engines.open()
+    await _put(putter, 1)
+    await getattr(putter, verb)("w1", why="the customer withdrew")
+    engine = await engines.open(queues=[ERRANDS], lease_s=10.0)
+    code = "workflow_cancelled" if verb == "cancel" else "workflow_terminated"
+    await eventually(lambda: rows(engines.database, "SELECT 1 FROM shop.workflow_done"))
+    assert await told(engine, errand_child, Order(order_id="o1", amount=1), "w1") == code
+    assert engines.world.attempts == {}
+    await eventually(lambda: rows(engines.database, "SELECT 1 FROM shop.workflow_queued HAVING count(*) = 0"))
+
+
+async def test_what_is_paused_before_its_turn_waits_until_it_is_resumed(engines: Engines) -> None:
+    putter = await engines.open()
+    await _put(putter, 1)
+    await putter.pause("w1", why="let us look first")
+    await engines.open(queues=[ERRANDS])
+    await eventually(lambda: rows(engines.database, "SELECT 1 FROM shop.workflow_open"))
+    assert engines.world.attempts == {}
+    await putter.resume("w1", why="looked")
+    await eventually(lambda: rows(engines.database, "SELECT 1 FROM shop.workflow_done"))

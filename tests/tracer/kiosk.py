@@ -1,9 +1,10 @@
 """Another team's service: takes part with plain grpcio and the stubs that protoc makes of the emitted files.
 
-    python kiosk.py STUBS TARGET API_KEY PROCESSING_ID REMEMBERED_MINOR
+    python kiosk.py STUBS TARGET API_KEY PROCESSING_ID REMEMBERED_MINOR [DEPENDENCY …]
 
 It gives a customer 500 points through the ledger, announces the processing, and reports on it once it is asked.
-It knows nothing of kessai's code. REMEMBERED_MINOR is what it believes to have given.
+It knows nothing of kessai's code. REMEMBERED_MINOR is what it believes to have given; the DEPENDENCIES are whom it
+names: an honest kiosk names the ledger.
 """
 
 # The stubs are made while the test runs.
@@ -17,7 +18,7 @@ import hashlib
 import json
 import sys
 
-STUBS, TARGET, API_KEY, PROCESSING_ID, REMEMBERED_MINOR = sys.argv[1:]
+STUBS, TARGET, API_KEY, PROCESSING_ID, REMEMBERED_MINOR, *DEPENDENCIES = sys.argv[1:]
 sys.path.insert(0, STUBS)
 
 import grpc  # noqa: E402
@@ -85,14 +86,14 @@ def report(notice, exchange_id, theirs):
         "at": None,
     }
     canonical = json.dumps(own, separators=(",", ":"), ensure_ascii=False).encode()
-    found = differences(exchange_id, theirs)
+    found = differences(exchange_id, theirs) if DEPENDENCIES else []
     return tracer_pb2.ConsistencyReport(
         processing_id=notice.processing_id,
         revision=notice.revision,
         outcome="DIFFERENT" if found else "MATCHED",
         effects=[tracer_pb2.EffectRecord(**{key: value for key, value in own.items() if value is not None})],
         digest=hashlib.sha256(canonical).hexdigest(),
-        dependencies=["ledger"],
+        dependencies=DEPENDENCIES,
         callers=["key_of_a_walk_in"],
         differences=found,
     )
@@ -113,7 +114,7 @@ def main():
             if not pulled.notices:
                 continue
             ids = [notice.processing_id for notice in pulled.notices]
-            page = ledger.ListEffects(ledger_pb2.ListEffects(processing_ids=ids), metadata=metadata)
+            page = ledger.ListEffects(ledger_pb2.ListEffects(processing_ids=ids, caller=NAME), metadata=metadata)
             theirs = {each.processing_id: each.effects for each in page.processings}
             reports = [report(each, exchange_id, theirs.get(each.processing_id, [])) for each in pulled.notices]
             sent = tracer_pb2.SendReports(participant=NAME, position=pulled.position, reports=reports)

@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from kessai.foundation.errors import Conflict, Invalid, Unavailable
+from kessai.sdk.processing import participant
 from kessai.sdk.processing.api import ConsistencyReport, ListEffects, Outcome, PullNotices, SendReports
 from kessai.sdk.processing.participant import report_on
 from kessai.sdk.processing.reconcile import digest_of
@@ -298,6 +299,7 @@ class Statements:
 async def test_the_number_of_statements_does_not_depend_on_how_many_processings_are_in_a_batch(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(participant, "PAGE", 1_000)
     statements = Statements(monkeypatch)
     found: list[tuple[int, ...]] = []
     for round_, size in enumerate((1, 500)):

@@ -124,8 +124,10 @@ class World:
         self.absent: set[str] = set()
         """Services whose participant does not run."""
 
-    def participant(self, name: str, depends_on: Iterable[str], tracer: Any = None) -> Participant:
-        """A participant of a toy, as a process would make it."""
+    def participant(
+        self, name: str, depends_on: Iterable[str], tracer: Any = None, *, doubt_s: float = 0.0
+    ) -> Participant:
+        """A participant of a toy, as a process would make it; it tells at once what differs."""
         return Participant(
             self.database,
             name,
@@ -133,6 +135,7 @@ class World:
             dependencies={each: self.toys[each] for each in depends_on},
             tracer=tracer or self.tracer,
             lease_in="tracer",
+            doubt_s=doubt_s,
         )
 
     async def touch(self, name: str, *processing_ids: str, entry: bool = False) -> None:

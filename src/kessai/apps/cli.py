@@ -60,6 +60,7 @@ def up(
     account_types: Annotated[str | None, typer.Option(help="Account types as TOML, in place of the built-in.")] = None,
     payment_kinds: Annotated[str | None, typer.Option(help="Payment kinds as TOML, in place of the built-in.")] = None,
     outside: Annotated[str | None, typer.Option(help="How long is waited for whom outside, as TOML.")] = None,
+    tracer: Annotated[str | None, typer.Option(help="The tracer's settings as TOML, in place of the built-in.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
     log_format: Annotated[str | None, typer.Option(help="json or text.", show_default="json")] = None,
     config: ConfigFile = None,
@@ -77,6 +78,14 @@ def verify(context: typer.Context) -> None:
     from kessai.apps.verify import main as verify_main
 
     raise typer.Exit(verify_main(context.args))
+
+
+@app.command(context_settings=PASS_ON)
+def trace(context: typer.Context) -> None:
+    """Show the whole life of one payment; `trace prove` proves it, or all of them: exit 1 when something differs."""
+    from kessai.apps.trace import main as trace_main
+
+    raise typer.Exit(trace_main(context.args))
 
 
 @app.command(context_settings=PASS_ON)
@@ -152,6 +161,7 @@ def key_create(
     scope: Annotated[
         list[str] | None, typer.Option(help="What it may do; again for more.", show_default="everything")
     ] = None,
+    service: Annotated[str | None, typer.Option(help="The service in whose name it acts.")] = None,
     data: Data = None,
     database_url: DatabaseUrl = None,
     config: ConfigFile = None,
@@ -160,7 +170,7 @@ def key_create(
     from kessai.apps.operate import create_key
 
     settings = _settings({"data": data, "database_url": database_url}, config, quiet=True)
-    print(asyncio.run(create_key(settings, name, scope or [])))
+    print(asyncio.run(create_key(settings, name, scope or [], service)))
 
 
 def _settings(flags: dict[str, Any], config: Path | None, *, quiet: bool = False) -> Settings:

@@ -13,13 +13,14 @@ from kessai.apps.asyncapi import asyncapi_bytes
 from kessai.apps.wiring import DOORS
 from kessai.foundation.door.openapi import openapi_bytes
 from kessai.foundation.door.proto import proto_text
+from kessai.sdk.processing.api import Processing
 
 FOLDER = Path("contracts")
 
 
 def emitted() -> dict[str, bytes]:
     """File names in contracts/ and what they must hold."""
-    files = {f"{door.__name__.lower()}.proto": proto_text(door).encode() for door in DOORS}
+    files = {f"{door.__name__.lower()}.proto": proto_text(door).encode() for door in (*DOORS, Processing)}
     return {"openapi.json": openapi_bytes(DOORS), "asyncapi.json": asyncapi_bytes(), **files}
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 PERIOD_S = 30.0
 """How often the scheduler runs what may be due."""
+TURNS_OF_HOUSEKEEPING = 10
+"""Of so many turns one runs housekeeping, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Job:
 
     run: Callable[[Platform], Awaitable[int]]
     summary: str
+    housekeeping: bool = False
+    """Whether nobody waits for it: the scheduler runs it in one of TURNS_OF_HOUSEKEEPING turns."""
 
 
 async def _anchor(platform: Platform) -> int:
@@ -43,18 +48,26 @@ async def _anchor(platform: Platform) -> int:
 JOBS: Mapping[str, Job] = {
     "collect-bank-results": Job(lambda p: collect_results(p.bank), "read what became of transfers and debits"),
     "repair-bank": Job(lambda p: repair_instructions(p.bank), "ask the bank about what has no end"),
-    "reseal-bank-accounts": Job(lambda p: reseal_accounts(p.bank), "seal under the newest key of the vault"),
+    "reseal-bank-accounts": Job(
+        lambda p: reseal_accounts(p.bank), "seal under the newest key of the vault", housekeeping=True
+    ),
     "repair-cards": Job(lambda p: repair_cards(p.cardgateway), "void authorizations on cards that nobody wants"),
     "look-after-waiting": Job(lambda p: look_after_waiting(p.payment), "ask what became of payments outside"),
     "expire-authorizations": Job(lambda p: expire_authorizations(p.payment), "release payments past their time"),
     "expire-orders": Job(lambda p: expire_orders(p.payment), "end orders that nobody confirmed in time"),
-    "forget-codes": Job(lambda p: forget_codes(p.payment), "remove one-time codes that ran out unused"),
+    "forget-codes": Job(
+        lambda p: forget_codes(p.payment), "remove one-time codes that ran out unused", housekeeping=True
+    ),
     "expire-exchanges": Job(lambda p: p.ledger_jobs.expire_exchanges(), "release holds past their time"),
     "expire-lots": Job(lambda p: p.ledger_jobs.expire_lots(), "post expired value to breakage (失効)"),
     "roll-up": Job(lambda p: p.ledger_jobs.roll_up(), "bring subtotals of log-only accounts up to date"),
     "expire-processings": Job(lambda p: expire_processings(p.tracer), "decide processings past their deadline"),
-    "forget-notices": Job(lambda p: forget_notices(p.tracer), "remove what participants were told long ago"),
-    "forget-evidence": Job(lambda p: forget_evidence(p.tracer), "delete reports of processings past their class's time"),
+    "forget-notices": Job(
+        lambda p: forget_notices(p.tracer), "remove what participants were told long ago", housekeeping=True
+    ),
+    "forget-evidence": Job(
+        lambda p: forget_evidence(p.tracer), "delete what was kept as long as its class says", housekeeping=True
+    ),
     "retire-workflows": Job(lambda p: p.retention.run(), "forget, once a day, what workflows did long ago"),
     "anchor-seals": Job(_anchor, "bind the heads of all seal chains together"),
 }
@@ -68,10 +81,12 @@ def job_named(name: str) -> Job:
     return job
 
 
-async def run_due(platform: Platform) -> list[JobDone]:
-    """Run every job in order; one that fails does not keep the others from running."""
+async def run_due(platform: Platform, *, housekeeping: bool = True) -> list[JobDone]:
+    """Run every job in order, or all but housekeeping; one that fails does not keep the others from running."""
     done: list[JobDone] = []
     for name, job in JOBS.items():
+        if job.housekeeping and not housekeeping:
+            continue
         try:
             done.append(JobDone(name=name, done=await job.run(platform)))
         except PaymentError as error:
@@ -101,6 +116,6 @@ class Scheduler:
                 await self._task
 
     async def _work(self) -> None:
-        while True:
+        for turn in count(1):
             await asyncio.sleep(PERIOD_S)
-            await run_due(self._platform)
+            await run_due(self._platform, housekeeping=turn % TURNS_OF_HOUSEKEEPING == 0)

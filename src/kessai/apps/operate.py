@@ -29,10 +29,11 @@ async def run_job(settings: Settings, name: str) -> int:
             await platform.close()
 
 
-async def create_key(settings: Settings, name: str, scopes: list[str]) -> str:
-    """Make an API key with some scopes, or all of them; gives its secret."""
+async def create_key(settings: Settings, name: str, scopes: list[str], service: str | None = None) -> str:
+    """Make an API key with some scopes, or all of them, in a service's name or its own; gives its secret."""
+    wanted = {"name": name, "scopes": scopes or [each.value for each in Scope], "service": service}
     try:
-        request = msgspec.convert({"name": name, "scopes": scopes or [each.value for each in Scope]}, CreateKey)
+        request = msgspec.convert(wanted, CreateKey)
     except msgspec.ValidationError as error:
         raise OperatorError(f"No key was made: {error}; scopes are {', '.join(Scope)}.") from error
     async with shared_place(settings) as place:

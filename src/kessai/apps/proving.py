@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from kessai.apps.remote import RemoteEffects
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
 from kessai.foundation.events import Subscription
-from kessai.sdk.processing.api import EffectSource
+from kessai.foundation.signing import Signer
+from kessai.sdk.processing.api import EffectSource, Repairable
 from kessai.sdk.processing.participant import OwnView, Participant
 from kessai.services.tracer.domain.rules import TracerRules
 from kessai.services.tracer.service import TracerService
-from kessai.services.tracer.subscribers import TouchedLoop, touched_processings
+from kessai.services.tracer.service.repairing import Repairer
+from kessai.services.tracer.subscribers import RepairLoop, TouchedLoop, touched_processings
 
 
 class Effects(Protocol):
@@ -43,19 +46,35 @@ class Proving:
         rules: TracerRules,
         services: Mapping[str, Traced],
         calls: Mapping[str, Sequence[str]],
+        *,
+        outside: Mapping[str, Mapping[str, EffectSource]],
+        signer: Signer | None = None,
+        remote_key: str = "",
+        repairs: Mapping[str, Repairable],
     ) -> None:
-        """`services` by name, each a source of events; `calls`: whom each of them calls for effects."""
-        self.tracer = TracerService(database, rules)
+        """`services` by name, each a source of events; `calls`: whom each of them calls for effects.
+
+        `outside`: for which parties outside a service answers. `repairs`: who may be told to repair something; raises
+        OperatorError where a rule names another one.
+        """
+        self.tracer = TracerService(database, rules, signer=signer)
+        self._remote = {each.name: RemoteEffects(each.name, each.address, remote_key) for each in rules.remote}
+        callers = {each.name: each.called_by for each in rules.remote}
         self.subscriptions: list[Subscription] = [
             touched_processings(database, clock, self.tracer, name) for name in services
         ]
         self._touched = TouchedLoop(database, self.tracer)
+        self._repairing = RepairLoop(database, Repairer(database, self.tracer, repairs))
         self.participants = [
             Participant(
                 database,
                 name,
                 own=service.effects.own_view,
-                dependencies={callee: services[callee] for callee in calls.get(name, ())},
+                dependencies={
+                    **{callee: services[callee] for callee in calls.get(name, ())},
+                    **outside.get(name, {}),
+                    **{far: source for far, source in self._remote.items() if name in callers[far]},
+                },
                 tracer=self.tracer,
             )
             for name, service in services.items()
@@ -67,10 +86,14 @@ class Proving:
         await self._touched.open()
         for each in self.participants:
             await each.open()
+        await self._repairing.open()
 
     async def close(self) -> None:
         """Stop, and let another process go on."""
+        await self._repairing.close()
         await self._touched.close()
         for each in self.participants:
             await each.close()
+        for far in self._remote.values():
+            await far.close()
         await self.tracer.close()

@@ -61,10 +61,12 @@ def _load(settings: Settings) -> None:
     from kessai.apps.wiring import DOORS, document_of, load_payment_kinds
     from kessai.foundation.door.openapi import openapi_bytes
     from kessai.services.ledger.domain.types import load_account_types
+    from kessai.services.tracer.domain.rules import read_rules
 
     load_account_types(document_of(settings.account_types, "account_types.toml"))
     load_payment_kinds(settings.payment_kinds)
     read_patience(document_of(settings.outside, "outside.toml"))
+    read_rules(document_of(settings.tracer, "tracer.toml"))
     importlib.import_module("kessai.apps.workers")
     openapi_bytes(DOORS)
 

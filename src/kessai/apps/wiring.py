@@ -13,6 +13,7 @@ from kessai.apps.doubts import Doubts
 from kessai.apps.gauges import PlatformGauges
 from kessai.apps.patience import read_patience
 from kessai.apps.proving import Proving
+from kessai.apps.repairing import CardRepairs, LedgerRepairs
 from kessai.apps.retention import WorkflowRetention
 from kessai.apps.watching import Alerts, engine_options, trace
 from kessai.foundation.clock import Clock, SandboxClock, SystemClock
@@ -21,6 +22,7 @@ from kessai.foundation.db import Database, require_dsn
 from kessai.foundation.door import DoorApp, DoorMetrics, grpc_server, rest_app
 from kessai.foundation.events import Relay
 from kessai.foundation.migrations import SchemaSpec, migrate
+from kessai.foundation.signing import Signer, read_signing_keys
 from kessai.foundation.telemetry import new_registry
 from kessai.foundation.vault import Vault, read_vault_keys
 from kessai.sdk.workflow import Engine
@@ -260,7 +262,20 @@ class Platform:
             "payment": self.payment,
         }
         rules = read_rules(document_of(self.settings.tracer, "tracer.toml"))
-        return Proving(self.database, self.clock, rules, services, CALLS)
+        signer = Signer(read_signing_keys(self.settings.evidence_keys))
+        repairs = {"cardgateway": CardRepairs(self.cardgateway), "ledger": LedgerRepairs(self.ledger)}
+        outside = {"cardgateway": self.cardgateway.outside, "bank": self.bank.outside}
+        return Proving(
+            self.database,
+            self.clock,
+            rules,
+            services,
+            CALLS,
+            outside=outside,
+            signer=signer,
+            remote_key=self.settings.remote_services_key,
+            repairs=repairs,
+        )
 
     async def _due_jobs(self) -> list[JobDone]:
         return await jobs.run_due(self)

@@ -203,6 +203,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Our credential there."""
     vault_keys: str | None = None
     """Keys for what is kept encrypted: base64 of 32 bytes each, newest first, commas between; None: those of `data`."""
+    remote_services_key: str = ""
+    """Our credential at other teams' services that the tracer's settings name."""
     evidence_keys: str | None = None
     """Ed25519 keys that sign evidence: base64 of 32 bytes each, newest first, commas between; None: those of `data`."""
     seal_workflows: bool = False

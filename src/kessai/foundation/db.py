@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import asyncpg
 
-from kessai.foundation.errors import OperatorError, Unavailable
+from kessai.foundation.errors import OperatorError, Unavailable, Unknown
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Pool: TypeAlias = "asyncpg.Pool[Any]"
@@ -110,26 +110,49 @@ class Database:
     async def transaction(
         self, role: str | None, work: Callable[[Connection], Awaitable[R]], *, isolation: IsolationLevel | None = None
     ) -> R:
-        """Run `work` in one transaction under `role`, again after a conflict; a lost connection is Unavailable.
+        """Run `work` in one transaction under `role`, again after a conflict.
 
+        Raises Unavailable when the connection was lost before the commit: nothing was written. Raises Unknown
+        `commit_unknown` when it was lost during the commit: what is idempotent is then done again under the same key.
         `work` must be safe to run again: it is repeated after 40001 and 40P01, each of which wrote nothing.
         """
         pool = await self.pool(role)
 
         async def once() -> R:
+            committing = False
             try:
                 async with pool.acquire() as connection, connection.transaction(isolation=isolation):
-                    return await work(cast("Connection", connection))
+                    result = await work(cast("Connection", connection))
+                    committing = True
+                return result
             except READ_ONLY:
                 await pool.expire_connections()  # who is asked next may be connected to the server that writes now
+                raise
+            except (*LOST, TimeoutError) as error:
+                if committing:
+                    raise commit_unknown() from error
                 raise
 
         return await retrying(once)
 
     async def fetch(self, role: str | None, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """Rows of one read, retried like a transaction."""
+        """Rows of one statement, retried like a transaction; Unknown `commit_unknown` when a change was cut off."""
         pool = await self.pool(role)
-        return await retrying(lambda: pool.fetch(query, *arguments))
+
+        async def once() -> list[asyncpg.Record]:
+            sent = False
+            try:
+                async with pool.acquire() as connection:
+                    sent = writes(query)
+                    return await connection.fetch(query, *arguments)
+            except asyncpg.DataError:
+                raise
+            except (*LOST, TimeoutError) as error:
+                if sent:
+                    raise commit_unknown() from error
+                raise
+
+        return await retrying(once)
 
     async def close(self) -> None:
         """Close every pool; connections still busy get a few seconds, then are cut."""
@@ -154,6 +177,34 @@ async def everything_sent(connection: Connection) -> None:
     while not connection.is_closed() and transport.get_write_buffer_size():
         turns += 1
         await asyncio.sleep(0 if turns < SENDING_TURNS else SENDING_PAUSE_S)
+
+
+_WRITING = re.compile(r"\b(?:INSERT\s+INTO|DELETE\s+FROM|UPDATE\s+\S+(?:\s+AS\s+\w+)?\s+SET)\b", re.IGNORECASE)
+
+
+@cache
+def writes(query: str) -> bool:
+    """Whether a statement changes rows."""
+    return _WRITING.search(query) is not None
+
+
+def commit_unknown() -> Unknown:
+    """What a caller is told when the connection was lost while something was being committed."""
+    return Unknown("commit_unknown", "The connection to the database was lost during the commit; ask again.")
+
+
+_BY_INDEX = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
+    " SET LOCAL enable_bitmapscan = off"
+)
+
+
+async def plan_by_index(connection: Connection) -> None:
+    """For this transaction: every statement looks its rows up by key, however many there are.
+
+    Left to itself the planner reads a whole table for a batch of a thousand, until the table has a hundred times that.
+    """
+    await connection.execute(_BY_INDEX)
 
 
 def nothing_written(error: Exception) -> Unavailable:

@@ -15,11 +15,13 @@ from datetime import datetime, timedelta
 from weakref import WeakKeyDictionary
 
 from kessai.foundation.db import Connection, Database, load_queries, role_of
-from kessai.foundation.errors import Unavailable
+from kessai.foundation.errors import Unavailable, Unknown
 from kessai.foundation.ids import new_hex
 
 LEASE_S = 10.0
-RENEWALS_PER_LEASE = 3
+RENEWALS_PER_LEASE = 2.5
+RETRY_PART = 4
+"""A renewal that did not reach the database is tried again after this part of the pause between two."""
 MOMENT_KEPT_S = 600.0
 """How long the database's time is reckoned on from one answer: clocks drift by milliseconds meanwhile."""
 SLEPT_S = 1.0
@@ -96,6 +98,10 @@ class Lease:
 
         return await self._database.transaction(self._role, work) is not None
 
+    async def renew_with_neighbours(self) -> bool:
+        """As `renew`, by one statement with the other leases of the schema that this process keeps and that are due."""
+        return await _renewals(self._database, self._service).renew_now(self)
+
     async def fence(self, connection: Connection) -> None:
         """Raise LeaseLost unless it is held; inside a transaction it then stays so until the commit."""
         row = await connection.fetchval(self._queries["lease_fence"], self.name, self.holder, self.epoch)
@@ -142,8 +148,8 @@ class _Renewals:
                 await asyncio.sleep(max(0.0, lease.renewed_at + step_s - loop.time()))
                 try:
                     await self._renew(lease)
-                except Unavailable:
-                    await asyncio.sleep(step_s)
+                except (Unavailable, Unknown):
+                    await asyncio.sleep(step_s / RETRY_PART)
             raise LeaseLost(lease.name)
         finally:
             self._kept.discard(lease)
@@ -153,21 +159,32 @@ class _Renewals:
         loop = asyncio.get_running_loop()
         async with self._turn:
             now = loop.time()
-            if lease.lost or now < lease.renewed_at + lease.lease_s / RENEWALS_PER_LEASE:
-                return
-            due = [each for each in self._kept if now >= each.renewed_at + each.lease_s / RENEWALS_PER_LEASE / 2]
-            moment = await self._time.now()
-            rows = await self._database.fetch(
-                self._role,
-                self._queries["lease_renew_all"],
-                [each.name for each in due],
-                [each.holder for each in due],
-                [each.epoch for each in due],
-                [moment + timedelta(seconds=each.lease_s) for each in due],
-            )
-            held = {(row["name"], row["holder"]) for row in rows}
-            for each in due:
-                each.renewed_at, each.lost = now, (each.name, each.holder) not in held
+            if not lease.lost and now >= lease.renewed_at + lease.lease_s / RENEWALS_PER_LEASE:
+                await self._renew_all(now, self._due(now))
+
+    async def renew_now(self, lease: Lease) -> bool:
+        """Renew a lease that its holder looks after, and whatever kept ones have come half of their way."""
+        async with self._turn:
+            now = asyncio.get_running_loop().time()
+            await self._renew_all(now, [lease, *(each for each in self._due(now) if each is not lease)])
+        return not lease.lost
+
+    def _due(self, now: float) -> list[Lease]:
+        return [each for each in self._kept if now >= each.renewed_at + each.lease_s / RENEWALS_PER_LEASE / 2]
+
+    async def _renew_all(self, now: float, due: list[Lease]) -> None:
+        moment = await self._time.now()
+        rows = await self._database.fetch(
+            self._role,
+            self._queries["lease_renew_all"],
+            [each.name for each in due],
+            [each.holder for each in due],
+            [each.epoch for each in due],
+            [moment + timedelta(seconds=each.lease_s) for each in due],
+        )
+        held = {(row["name"], row["holder"]) for row in rows}
+        for each in due:
+            each.renewed_at, each.lost = now, (each.name, each.holder) not in held
 
 
 _kept: WeakKeyDictionary[Database, dict[str, _Renewals]] = WeakKeyDictionary()
@@ -188,7 +205,7 @@ async def hold(lease: Lease, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             held = await lease.acquire()
-        except Unavailable:
+        except (Unavailable, Unknown):
             held = False
         if not held:
             await asyncio.sleep(lease.lease_s / 2)
@@ -216,5 +233,5 @@ async def _work_while_held(lease: Lease, work: Callable[[], Awaitable[None]]) ->
 async def _release_quietly(lease: Lease) -> None:
     try:
         await lease.release()
-    except Unavailable:
+    except (Unavailable, Unknown):
         return  # it lapses by itself

@@ -29,6 +29,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """After it took effect."""
     reply: Literal["normal", "drop", "twice", "garbage", "fail"] = "normal"
     """`drop` cuts the line; `twice` answers two times; `garbage` cannot be read; `fail` is a 5xx."""
+    undone: bool = False
+    """After it took effect the books lose it, whatever was told: a hold that was let go of stands again (cards)."""
     status: Annotated[int, msgspec.Meta(ge=500, le=599)] = 503
     """Of `fail`."""
 
@@ -44,6 +46,7 @@ PRESETS: dict[str, Fault] = {
     "garbage_before": Fault(effect=False, reply="garbage"),
     "garbage_after": Fault(reply="garbage"),
     "fail_before": Fault(effect=False, reply="fail"),
+    "undone": Fault(undone=True),
     "fail_after": Fault(reply="fail", status=500),
 }
 """Faults by name, each for one request; `msgspec.structs.replace` makes them particular."""
@@ -68,10 +71,11 @@ class Faults:
         self._programmed.clear()
         self.down = False
 
-    def take(self, verb: str, about: str) -> Fault | None:
-        """The fault that this request meets, and one time less of it."""
+    def take(self, verb: str, about: str, *, named: bool = False) -> Fault | None:
+        """The fault that this request meets, and one time less of it; `named`: only one that names the verb."""
+        verbs = (verb,) if named else (ANY, verb)
         for index, fault in enumerate(self._programmed):
-            if fault.verb in (ANY, verb) and fault.about in (None, about):
+            if fault.verb in verbs and fault.about in (None, about):
                 if fault.times == 1:
                     del self._programmed[index]
                 elif fault.times > 1:

@@ -7,16 +7,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from kessai.apps.verify import verify
 from kessai.apps.verify.bank import compare_bank
 from kessai.apps.verify.cards import compare_cards
 from kessai.apps.verify.finding import Report
-from kessai.apps.verify.outside import verify_outside
 from kessai.foundation.db import AUDITOR_ROLE, load_queries
 from tests.faults.matrix.cases import Case, disturbed
 from tests.faults.matrix.lane import Lane
 from tests.faults.matrix.play import Played, play
 from tests.faults.matrix.troubles import LATE_MS
+from tests.proof import prove as prove_rows
 
 NewLane = Callable[..., Awaitable[Lane]]
 Key = tuple[str, str, str, str]
@@ -108,11 +107,10 @@ async def prove(lane: Lane) -> list[str]:
         return [f"proof: {error}"]
     await asyncio.sleep(LATE_MS / 1000)  # what was delayed outside comes to nothing now
     report = Report()
-    report.findings += await verify(lane.database.dsn)
+    report.findings += await prove_rows(lane.database, lane.kinds)
     connection = await lane.database.connect(AUDITOR_ROLE)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            await verify_outside(connection, lane.kinds, report)
             cards = load_queries("kessai.apps.verify", file="sql/cardgateway.sql")
             books = lane.cards.books
             compare_cards(await connection.fetch(cards["card_operations"]), books, lane.clock.now(), report)

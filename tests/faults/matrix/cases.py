@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tests.faults.matrix import brittle
 from tests.faults.matrix.lane import Boundary, Party, When
 from tests.faults.matrix.stories import STORIES, Story
 from tests.faults.matrix.troubles import CALM, TROUBLES, Trouble
@@ -18,7 +19,9 @@ NO_CALL = "-"
 BEHIND: Mapping[Party | None, str | None] = {"card": "cardgateway", "bank": "bank", None: None}
 """The service that goes to a party."""
 
-Disturbance = Literal["dies", "all die", "client leaves"]
+Disturbance = Literal["dies", "all die", "client leaves", "away", "commit lost"]
+DATABASE: tuple[brittle.Trouble, ...] = ("away", "commit lost")
+"""Disturbances of what a service asks of its database; the boundary is then the number of that call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,15 @@ def disturbed(case: Case, flushes: Mapping[str, int]) -> Iterator[Case]:
 def left(case: Case, flushes: Mapping[str, int]) -> Iterator[Case]:
     """The same with a client who goes away at every boundary, and comes back at once with the same key."""
     return (replace(each, disturbance="client leaves") for each in disturbed(case, flushes))
+
+
+def without_database(case: Case, calls: Mapping[str, int]) -> Iterator[Case]:
+    """A combination once for every call of every service that takes part to its database, by each trouble there;
+    `calls` by service."""
+    for service in ("payment", BEHIND[case.story.party]):
+        for number in range(1, calls.get(service or "", 0) + 1):
+            for trouble in DATABASE:
+                yield replace(case, service=str(service), flush=number, disturbance=trouble)
 
 
 def drawn(seed: int, number: int, flushes: Mapping[str, Mapping[str, int]], *, deaths: int = 1) -> list[Case]:

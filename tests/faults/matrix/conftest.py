@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import pytest
 
-from kessai.foundation.db import Database
 from kessai.services.bank import workflows as bank_workflows
 from kessai.services.payment.service import desk
 from kessai.services.payment.workflows import notes
 from tests.conftest import ISOLATION, SharedServer
+from tests.faults.matrix.brittle import Brittle
 from tests.faults.matrix.lane import Lane, opened
 
 NewLane = Callable[..., Awaitable[Lane]]
@@ -41,7 +41,7 @@ async def new_lane(postgres: SharedServer, database_template: str, impatient: No
             name = f"matrix_{uuid4().hex[:12]}"
             await postgres.execute(f'CREATE DATABASE "{name}" TEMPLATE "{database_template}"')
             stack.push_async_callback(postgres.execute, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-            database = Database(postgres.dsn_of(name), isolation=ISOLATION)
+            database = Brittle(postgres.dsn_of(name), isolation=ISOLATION)
             stack.push_async_callback(database.close)
             return await stack.enter_async_context(opened(database, **more))
 

@@ -16,7 +16,6 @@ from typing import Any, Literal, TypeAlias
 
 from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.clock import SandboxClock
-from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError, Refused, Unknown
 from kessai.foundation.outbound import Destination
 from kessai.foundation.vault import Vault, new_vault_key, read_vault_keys
@@ -32,6 +31,7 @@ from kessai.services.payment.domain.kinds import load_kinds
 from kessai.services.payment.service import PaymentService
 from kessai.simulators import bank as simulated_bank
 from kessai.simulators import cardgateway as simulated_gateway
+from tests.faults.matrix.brittle import Brittle
 from tests.faults.matrix.troubles import CALL_MS, Trouble
 from tests.payment.outside import Secretary
 
@@ -150,7 +150,7 @@ def engine_of(service: Any) -> Any:
 class Lane:
     """Where cases are played. With a folder for `books`, the parties outside keep theirs in it."""
 
-    def __init__(self, database: Database, *, patience: Patience = PATIENCE, books: Path | None = None) -> None:
+    def __init__(self, database: Brittle, *, patience: Patience = PATIENCE, books: Path | None = None) -> None:
         self.database = database
         self.patience = patience
         self.clock = SandboxClock()
@@ -383,7 +383,7 @@ def _destination(name: str, url: str, key: str) -> Destination:
 
 
 @asynccontextmanager
-async def opened(database: Database, **more: Any) -> AsyncGenerator[Lane]:
+async def opened(database: Brittle, **more: Any) -> AsyncGenerator[Lane]:
     """A lane that is running."""
     lane = Lane(database, **more)
     await lane.open()

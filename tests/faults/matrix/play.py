@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kessai.foundation.ids import bare
 from kessai.simulators.faults import Fault
-from tests.faults.matrix.cases import Case
+from tests.faults.matrix.cases import DATABASE, Case
 from tests.faults.matrix.lane import SERVICES, Lane
 from tests.faults.matrix.oracle import CARD, Model
 from tests.faults.matrix.scene import Scene
@@ -29,6 +29,8 @@ class Played:
     payment_id: str
     faults: list[str]
     """Where it did not end as it should."""
+    calls: dict[str, int] = field(default_factory=dict[str, int])
+    """What each service asked of its database."""
 
 
 def end_of(case: Case) -> Model:
@@ -57,15 +59,17 @@ async def play(lane: Lane, case: Case) -> Played:
             await _act(scene, case)
             await lane.come_to_rest()
             flushes = {name: lane.fuses[name].flushes for name in SERVICES}
+            calls = {name: lane.database.calls(name) for name in SERVICES}
         finally:
             lane.calm()
-            struck = any(fuse.struck for fuse in lane.fuses.values())
+            struck = lane.database.struck or any(fuse.struck for fuse in lane.fuses.values())
+            lane.database.reset()
             for fuse in lane.fuses.values():
                 fuse.reset()
         faults = await judge(scene, case)
     except Exception as error:  # noqa: BLE001  (the next case is played all the same)
         return Played(case, {}, struck=False, payment_id=scene.payment_id, faults=[f"it cannot be played: {error!r}"])
-    return Played(case, flushes, struck, scene.payment_id, faults)
+    return Played(case, flushes, struck, scene.payment_id, faults, calls)
 
 
 async def _prepare(scene: Scene, case: Case) -> None:
@@ -81,7 +85,10 @@ async def _act(scene: Scene, case: Case) -> None:
     lane.left.clear()
     for fuse in lane.fuses.values():
         fuse.reset()
-    if case.disturbance == "client leaves":
+    lane.database.reset()
+    if case.disturbance in DATABASE:
+        lane.database.break_at(case.service, case.flush, case.disturbance)
+    elif case.disturbance == "client leaves":
         lane.leave_at(case.service, (case.flush, case.when))
     elif case.service:
         lane.kill_at(case.service, (case.flush, case.when), dying=case.dying)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from kessai.foundation.errors import PaymentError
 from kessai.foundation.ids import new_hex, new_id
@@ -15,6 +15,7 @@ from kessai.services.ledger.api import CreateExchange, GetAccount, Leg, OpenAcco
 from kessai.services.payment.api import FundingSource, GetPayment, PaymentRecord, PaymentState, Refund
 from tests.faults.matrix.lane import PATIENCE_S, Lane
 
+R = TypeVar("R")
 _numbers = count(1_000_000)
 _BEHIND = {"processing": "SENT", "done": "DONE", "failed": "FAILED", "returned": "RETURNED"}
 _WAITING = (PaymentState.PENDING, PaymentState.REQUIRES_ACTION, PaymentState.IN_FLIGHT, PaymentState.UNKNOWN)
@@ -104,8 +105,12 @@ class Scene:
 
     async def payment(self) -> PaymentRecord:
         """As it is stored."""
-        service = await self.lane.living("payment")
-        return await service.get_payment(GetPayment(payment_id=self.payment_id))
+
+        async def read() -> PaymentRecord:
+            service = await self.lane.living("payment")
+            return await service.get_payment(GetPayment(payment_id=self.payment_id))
+
+        return await _until_known(read)
 
     async def balance(self, role: str, account_type: str) -> tuple[int, int]:
         """What an account has, and how much of that is available; nothing where there is none."""
@@ -149,15 +154,13 @@ class Scene:
         return (await self.payment()).state not in _WAITING
 
 
-async def _until_known(ask: Callable[[], Awaitable[object]]) -> None:
+async def _until_known(ask: Callable[[], Awaitable[R]]) -> R:
     """Ask again under the same id for as long as the answer does not come."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
-                await ask()
+                return await ask()
             except PaymentError as error:
                 if not error.retryable:
                     raise
                 await asyncio.sleep(0.05)
-            else:
-                return

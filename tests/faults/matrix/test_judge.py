@@ -12,7 +12,7 @@ from kessai.services.cardgateway.domain import Outcome
 from kessai.services.payment.workflows import elsewhere, value
 from tests.faults.matrix import lane as lane_module
 from tests.faults.matrix.campaign import NewLane, prove
-from tests.faults.matrix.cases import Case, disturbed
+from tests.faults.matrix.cases import Case, disturbed, without_database
 from tests.faults.matrix.play import play
 from tests.faults.matrix.stories import STORIES
 from tests.faults.matrix.troubles import TROUBLES
@@ -47,6 +47,19 @@ async def test_who_sends_again_under_another_id_is_found(
     assert undisturbed.faults == []
     cases = disturbed(Case(story=SOLD, call=call), {"payment": undisturbed.flushes["payment"]})
     assert any([(await play(lane, case)).faults for case in cases])
+
+
+@pytest.mark.parametrize("name", ["withdrawal", "top_up_by_bank", "charge_sold_and_refunded"])
+async def test_who_takes_a_database_that_is_away_for_a_refusal_is_found(
+    new_lane: NewLane, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(elsewhere, "SAID_BEFOREHAND", ("card_gateway_unavailable", "database_unavailable"))
+    lane, case = await new_lane(), Case(story=STORIES[name])
+    undisturbed = await play(lane, case)
+    assert undisturbed.faults == []
+    behind = {"card": "cardgateway", "bank": "bank"}[str(case.story.party)]
+    away = [each for each in without_database(case, {behind: undisturbed.calls[behind]}) if each.disturbance == "away"]
+    assert any([(await play(lane, each)).faults for each in away])
 
 
 async def test_who_forgets_to_let_go_is_found(new_lane: NewLane, monkeypatch: pytest.MonkeyPatch) -> None:

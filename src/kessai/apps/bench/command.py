@@ -15,10 +15,17 @@ from kessai.apps.bench.isolation import bench_isolation
 from kessai.apps.bench.ledger import bench_ledger
 from kessai.apps.bench.options import Mode, Options, Steps, read
 from kessai.apps.bench.scene import open_scene
+from kessai.apps.bench.tracer import bench_tracer
 from kessai.apps.bench.workflow import bench_workflow
 from kessai.foundation.errors import OperatorError
 
-BENCHES = {"ledger": bench_ledger, "charge": bench_charge, "workflow": bench_workflow, "isolation": bench_isolation}
+BENCHES = {
+    "ledger": bench_ledger,
+    "charge": bench_charge,
+    "workflow": bench_workflow,
+    "isolation": bench_isolation,
+    "tracer": bench_tracer,
+}
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -82,6 +82,10 @@ class Rounds:
         return percentile(together(self.ours).latencies_ms, part)
 
 
+RSS_MB_MAX = 400.0
+"""What the server's processes may come to together, without PostgreSQL."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The last line of standard output, as one JSON object."""
 
@@ -95,6 +99,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What one latency is: a call, a batch, or an HTTP request."""
     rss_mb: float
     """Peak sum of the server processes' resident memory, without PostgreSQL."""
+    rss_within: bool
+    """Whether that stayed within RSS_MB_MAX."""
     peer: str
     peer_rate: float
     ratio: float
@@ -131,6 +137,7 @@ def report_of(
         p99_ms=round(rounds.latency_ms(0.99), 3),
         latency_of=latency_of,
         rss_mb=round(rss_mb, 1),
+        rss_within=rss_mb <= RSS_MB_MAX,
         peer=peer,
         peer_rate=round(rounds.peer_rate, 1),
         ratio=round(rounds.ratio, 3),

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 ROUNDS = 2
 SECONDS = 8.0
 ACCOUNTS_MIN = 100
-NAMES = ("ledger", "charge", "workflow", "isolation")
+NAMES = ("ledger", "charge", "workflow", "isolation", "tracer")
 
 
 class Mode(StrEnum):
@@ -43,6 +43,7 @@ class Options:
     logs: int
     workflows: int
     mix: bool
+    stored: int
     database_url: str | None
     as_json: bool
 
@@ -69,6 +70,7 @@ def read(argv: Sequence[str]) -> Options:
     parser.add_argument("--logs", type=int, default=100_000, help="of `--mode grown`")
     parser.add_argument("--workflows", type=int, default=10_000, help="left open by the kill of `--mode recovery`")
     parser.add_argument("--mix", action="store_true", help="of `charge`: transfers, top-ups, escrows, refunds, cards")
+    parser.add_argument("--stored", type=int, default=0, help="of `tracer`: processings of long ago, stored before")
     parser.add_argument("--database-url", help="a PostgreSQL server to make throwaway databases on")
     parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object as the last line")
     options = Options(**vars(parser.parse_args(list(argv))))

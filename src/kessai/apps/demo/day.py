@@ -2,7 +2,8 @@
 
 A separate process that knows the platform only through its public HTTP API, and of the simulated parties (CARDS_URL,
 BANK_URL) only how to make them misbehave and what their statements say. It keeps its own account of what it was told,
-and ends by comparing it with the ledger's, and the ledger's with theirs.
+and ends by comparing it with the ledger's, and the ledger's with theirs. Last comes what the tracer says of each
+processing; of one the card company was made to keep a hold that it said it had let go of.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from kessai.apps.demo.diary import Diary
 from kessai.apps.demo.inside import Inside
 from kessai.apps.demo.outside import Outside
 from kessai.apps.demo.parties import BankCounter, CardCompany
+from kessai.apps.demo.verdicts import show_verdicts
 
 WIDTH = 118
 """Of the tables, where no terminal says how wide it is."""
@@ -46,7 +48,8 @@ def main() -> int:
     agrees = diary.compare(console)
     agrees &= diary.compare_outside(console, cards.taken, bank.received)
     balances = diary.totals(console)
-    return 0 if agrees and balances else 1
+    proved = show_verdicts(diary, console, broken=diary.payments["kept hold"])
+    return 0 if agrees and balances and proved else 1
 
 
 if __name__ == "__main__":

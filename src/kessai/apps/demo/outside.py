@@ -58,6 +58,7 @@ class Outside:
         mixed = self.mixed_charge(5_000)
         self.escrow(4_000, fee=400)
         self.lost_answer(6_000)
+        self.kept_hold(2_400)
         self.refund(mixed, 3_500, "a first part is given back, card first · 混合決済の返金")
         self.refund(mixed, 1_500, "the rest is given back to each · 残額も各支払手段へ")
 
@@ -145,6 +146,19 @@ class Outside:
         done = self.diary.until(lost["payment_id"], "CAPTURED")
         self._sold(done)
         self.diary.tell("  it is asked for: it had succeeded · 照会、成功していた", amount, self._course(done))
+
+    def kept_hold(self, amount: int) -> None:
+        """The card company says that it let go of a hold, and keeps it: nobody here can see that from his own books."""
+        self.cards.misbehave("undone", "void")
+        body = {
+            "customer_id": HANAKO, "merchant_id": SHOP, "amount_minor": amount, "sources": [self._by_card()],
+            "capture": False,
+        }  # fmt: skip
+        held = self.diary.client.post("/v1/charges", body)
+        self.diary.payments["kept hold"] = held["payment_id"]
+        self.diary.client.post(f"/v1/charges/{held['payment_id']}/cancel", {})
+        what = f"{given(HANAKO)} cancels a hold; the card company says so, and keeps it · 取消、先方は保留のまま"
+        self.diary.tell(what, amount, self._course(held))
 
     def refund(self, payment_id: str, amount: int, what: str) -> None:
         before = self._sources_hold()

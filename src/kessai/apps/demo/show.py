@@ -52,9 +52,12 @@ async def _show(console: Console, data: Path) -> int:
             BANK_URL=str(parties.bank_url),
         )
         console.rule("kessai verify, the books outside included · 不変条件と社外帳簿の検証")
-        proved = await _child(*KESSAI, "verify", "--data", str(data))
-        if played or proved:
-            console.print("[red]The day does not balance.[/red]" if played or proved == 1 else "verify could not run")
+        verified = await _child(*KESSAI, "verify", "--data", str(data))
+        console.rule("kessai trace prove --all · 全処理の再照合")
+        proved = await _child(*KESSAI, "trace", "prove", "--all", "--data", str(data))
+        if played or verified or proved:
+            broken = played or 1 in (verified, proved)
+            console.print("[red]The day does not balance.[/red]" if broken else "it could not be verified")
             return 1
         console.print("[green]Every yen is accounted for · 一円まで合っています[/green]")
         if sys.stdout.isatty():

@@ -1,4 +1,4 @@
-"""The whole life of one processing: what every service wrote down of it, its workflows, events, reports and verdicts."""
+"""The whole life of one processing: what every service wrote down of it, its workflows and events, and its verdicts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from kessai.sdk.workflow.listing import show_workflow
 from kessai.services.ledger.domain.effects import Told, decode_told
 from kessai.services.ledger.domain.refusals import is_refusal
 from kessai.services.ledger.domain.state import flush_instant, instant
+from kessai.services.payment.domain.kinds import PaymentKinds
 from kessai.services.tracer.api import Finding, Processing
 from kessai.services.tracer.service import answers
 from kessai.services.tracer.service.casework import Casework
@@ -96,7 +97,7 @@ class EffectLife(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkflowLife(msgspec.Struct, frozen=True, kw_only=True):
-    """A workflow of the processing, with its journalled steps and how often one was tried again."""
+    """A workflow of the processing, with its journalled steps: an intent where one can be undone, and each outcome."""
 
     service: str
     workflow_id: str
@@ -123,10 +124,10 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     finding: Finding | None
 
 
-async def life_of(view: View, named: str) -> Life:
+async def life_of(view: View, kinds: PaymentKinds, named: str) -> Life:
     """The life of a processing, by its id or by a payment's; OperatorError where nothing is kept of it."""
-    processing_id = await _processing_of(view, named)
-    payments = await _payments(view, processing_id)
+    processing_id = await processing_of(view, named)
+    payments = await _payments(view, kinds, processing_id)
     exchanges = await _exchanges(view, processing_id)
     cards, bank = await _cards(view, processing_id), await _bank(view, processing_id)
     tracer, finding = await _traced(view, processing_id)
@@ -147,7 +148,8 @@ async def life_of(view: View, named: str) -> Life:
     )
 
 
-async def _processing_of(view: View, named: str) -> str:
+async def processing_of(view: View, named: str) -> str:
+    """The processing that is meant by its own id or by a payment's."""
     if named.startswith("prc_") or not re.fullmatch(ID_PATTERN, named):
         return named
     rows = await view.fetch(None, _sql["processing_of_payment"], bare(named))
@@ -157,13 +159,13 @@ async def _processing_of(view: View, named: str) -> str:
 # -- services -----------------------------------------------------------------------------------------------------
 
 
-async def _payments(view: View, processing_id: str) -> list[EffectLife]:
+async def _payments(view: View, kinds: PaymentKinds, processing_id: str) -> list[EffectLife]:
     rows = await view.fetch(None, _sql["payments"], processing_id)
     steps = _by(await view.fetch(None, _sql["payment_steps"], processing_id), "payment_id")
     refunds = _by(await view.fetch(None, _sql["refunds"], processing_id), "payment_id")
     return [
         EffectLife(
-            effect_id=f"pay_{row['payment_id'].hex}",
+            effect_id=f"{kinds.prefixes.get(row['kind'], 'pay')}_{row['payment_id'].hex}",
             kind=row["kind"],
             state=row["state"],
             party=f"{row['payer_id']} → {row['payee_id']}",
@@ -356,7 +358,6 @@ async def _workflow(view: View, service: str, workflow_id: str) -> WorkflowLife:
             at=each.recorded_at,
             what=f"{each.label} {each.name}",
             state="failed" if each.failed else each.kind,
-            detail=each.argument_hash[:8],
         )
         for each in shown.steps
     ]

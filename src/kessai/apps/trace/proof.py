@@ -89,6 +89,8 @@ class Proof:
     unheard: int = 0
     """Touched since their last verdict, or not decided yet: only the services were compared with each other."""
     disagreements: list[Disagreement] = field(default_factory=list[Disagreement])
+    unknown: list[str] = field(default_factory=list[str])
+    """Processings of which nobody has a row."""
 
 
 class Prover:
@@ -116,6 +118,8 @@ class Prover:
             if not flying:
                 into.disagreements += _undeclared(each, reports)
             known = verdicts.get(each)
+            if known is None and not any(each in views for views in own.values()):
+                into.unknown.append(each)
             if known is None or known.verdict == "PENDING" or each in self._unheard:
                 into.unheard += 1
             else:

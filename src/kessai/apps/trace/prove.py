@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from kessai.apps.trace.proof import BATCH, Disagreement, Proof, prover_of
@@ -82,7 +82,7 @@ async def _proof(dsn: str, kinds: PaymentKinds, ids: Sequence[str]) -> Proof:
 
 
 async def _look_again(dsn: str, kinds: PaymentKinds, proof: Proof) -> None:
-    """What differs for good differs at a later instant, too; what one service had still to hear from another does not."""
+    """What is wrong is so at a later instant, too; what one service had still to hear from another is not."""
     for _ in range(LOOKS - 1):
         doubtful = list(dict.fromkeys(each.processing_id for each in proof.disagreements))
         if not doubtful:
@@ -106,7 +106,7 @@ def bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _begun(progress: Progress | None, known: int) -> int | None:
+def _begun(progress: Progress | None, known: int) -> TaskID | None:
     if progress is None or known < PROGRESS_FROM:
         return None
     progress.start()
@@ -126,7 +126,9 @@ def show(console: Console, result: Result, seconds: float) -> None:
     if proof.in_flight:
         console.print(f"{proof.in_flight:,} are in flight: compared once that has ended.")
     if proof.unheard:
-        console.print(f"{proof.unheard:,} have no verdict of now: their services were compared, not the sealed reports.")
+        console.print(
+            f"{proof.unheard:,} have no verdict of now: their services were compared, not the sealed reports."
+        )
     for relation, number in result.without_processing.items():
         console.print(f"{number:,} rows of {relation} belong to no processing.")
 

@@ -31,6 +31,11 @@ class View(Database):
         self._connection = connection
         self._turn = asyncio.Lock()
 
+    @classmethod
+    def of(cls, connection: Connection) -> View:
+        """Over a connection that is in such a transaction already."""
+        return cls("", connection)
+
     async def transaction(
         self, role: str | None, work: Callable[[Connection], Awaitable[R]], *, isolation: IsolationLevel | None = None
     ) -> R:

@@ -20,6 +20,7 @@ from kessai.apps.verify.finding import Report, Row, TooMany
 from kessai.apps.verify.gains import check_gains
 from kessai.apps.verify.pages import LOTS, Page, strays, strays_published
 from kessai.apps.verify.payments import business_now, check_payments
+from kessai.apps.verify.processings import check_processings
 from kessai.apps.verify.seals import Chains, check_anchors
 from kessai.apps.verify.streams import END, Stream, Windows
 from kessai.foundation.db import Connection, Queries, load_queries
@@ -109,6 +110,8 @@ class _Audit:
             await check_bank(self._connection, self._report)
         if "cardgateway.card_authorization" in tables:
             await check_cards(self._connection, self._report)
+        if "tracer.processing" in tables:
+            await check_processings(self._connection, self._report)
         if {"ledger.flush", "payment.payment"} <= tables:
             payment = load_queries(PACKAGE, file="sql/payment.sql")
             for check in checks.PAYMENT:

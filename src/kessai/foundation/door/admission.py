@@ -70,7 +70,7 @@ async def admit(
     principal.require(spec.scope)
     trusted = processing_id is not None and INTERNAL_SCOPE in principal.scopes and _PROCESSING_ID.match(processing_id)
     return Call(
-        caller=principal.key_id,
+        caller=principal.caller(spec.scope),
         processing_id=processing_id if trusted else None,
         request_id=request_id,
         request_key=_request_key(spec, principal, idempotency_key),

@@ -9,6 +9,9 @@ from typing import TypeAlias
 from kessai.foundation.deadlines import Deadlines
 from kessai.foundation.errors import Forbidden
 
+PERSONAL = ("identity:", "approval:")
+"""Scopes of verbs that ask which key it is, whatever it acts for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -17,6 +20,13 @@ class Principal:
     key_id: str
     """`key_…`: written as the caller on everything done for it; never the secret."""
     scopes: frozenset[str]
+    service: str | None = None
+    """In whose name it acts; None: in its own."""
+
+    def caller(self, scope: str) -> str:
+        """Who does what is done with it: the service, but for keys and approvals, which are about persons."""
+        personal = scope.startswith(PERSONAL)
+        return self.key_id if self.service is None or personal else self.service
 
     def require(self, scope: str) -> None:
         """Raises Forbidden `missing_scope` naming what the key lacks."""

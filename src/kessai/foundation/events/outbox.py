@@ -76,6 +76,8 @@ class Bell:
     """Wakes everyone in this process who waits for the same thing; each waiter has its own flag."""
 
     def __init__(self) -> None:
+        self.certain = False
+        """Whether nothing happens that is not rung here: who makes it happen works in this process."""
         self._waiters: set[asyncio.Event] = set()
 
     def ring(self) -> None:
@@ -107,14 +109,16 @@ def wake(database: Database, source: str) -> None:
     bell(database, source, "committed").ring()
 
 
-async def rung(waiter: asyncio.Event, timeout_s: float) -> None:
-    """Wait for a ring or the timeout, and be ready for the next."""
+async def rung(waiter: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for a ring or the timeout, and be ready for the next; True when it rang."""
     try:
         async with asyncio.timeout(timeout_s):
             await waiter.wait()
     except TimeoutError:
         pass
+    rang = waiter.is_set()
     waiter.clear()
+    return rang
 
 
 GROWTH = 1.25

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from kessai.foundation.db import Database, load_queries, role_of
-from kessai.foundation.errors import Unavailable
+from kessai.foundation.errors import Unavailable, Unknown
 from kessai.foundation.events.outbox import Pauses, bell, rung
 from kessai.foundation.lease import LEASE_S, Lease, hold
 
@@ -72,16 +72,20 @@ class Relay:
 
     async def _work(self) -> None:
         doorbell = bell(self._database, self.source, "committed")
+        positioned = bell(self._database, self.source, "positioned")
         waiter = doorbell.listen()
         pauses = Pauses(POLL_S, POLL_S_MAX)
+        positioned.certain = True
         try:
             while True:
                 found = 0
                 try:
                     found = await self.assign()
-                except Unavailable as error:
+                except (Unavailable, Unknown) as error:
                     log.warning("relay_waits", source=self.source, error=str(error))
                 await asyncio.sleep(PAUSE_S)
                 await rung(waiter, pauses.after(found=found > 0))
         finally:
+            positioned.certain = False
+            positioned.ring()  # from here on others position rows: they have to be looked for
             doorbell.forget(waiter)

@@ -12,7 +12,7 @@ import structlog
 
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import EXHAUSTED, LOST, RETRYABLE, Connection, Database, load_queries, role_of
-from kessai.foundation.errors import PaymentError, Unavailable
+from kessai.foundation.errors import PaymentError, Unavailable, Unknown
 from kessai.foundation.events.outbox import Event, Pauses, bell, events_of, rung
 from kessai.foundation.lease import LEASE_S, Lease, hold
 
@@ -26,6 +26,8 @@ ROWS_MAX = 200
 POLL_S = 0.5
 """Pause before events positioned by other processes are looked for; it grows with each look that finds none."""
 POLL_S_MAX = 8.0
+CERTAIN_POLL_S = 30.0
+"""The same while this process itself relays the source: whatever is positioned rings."""
 BACKOFF_S_MAX = 5.0
 ATTEMPTS_ALONE_MAX = 5
 """Retryable failures of one event alone, before it is parked like any other."""
@@ -68,7 +70,9 @@ class Subscription:
         handler: Handler,
         clock: Clock,
         lease_s: float = LEASE_S,
+        pause_s: float = 0.0,
     ) -> None:
+        """`pause_s` between two deliveries lets events gather for a subscriber to whom batches are worth a wait."""
         self.name = name
         self.source = source
         self.delivered = 0
@@ -83,6 +87,7 @@ class Subscription:
         self._queries = load_queries("kessai.foundation.events", schema=subscriber)
         self._source_queries = load_queries("kessai.foundation.events", schema=source)
         self._lease = Lease(database, subscriber, f"subscription/{name}", lease_s=lease_s)
+        self._pause_s = pause_s
         self._idle_polls = 0
         self._known: _Cursor | None = None
         """The cursor where we left it; moving it is guarded, so that a stale one is found out before any effect."""
@@ -154,8 +159,10 @@ class Subscription:
                     await asyncio.sleep(min(BACKOFF_S_MAX, 0.05 * 2**failures))
                     continue
                 pause_s = pauses.after(found=passed > 0)
-                if not passed:
-                    await rung(waiter, pause_s)
+                if passed and self._pause_s:
+                    await asyncio.sleep(self._pause_s)
+                elif not passed:
+                    await rung(waiter, max(pause_s, CERTAIN_POLL_S) if doorbell.certain else pause_s)
         finally:
             doorbell.forget(waiter)
 
@@ -288,7 +295,7 @@ async def parked(database: Database, service: str) -> list[ParkedEvent]:
 def _is_lost(error: Exception) -> bool:
     """The database itself is away: nothing about the event."""
     return isinstance(error, (*LOST, *EXHAUSTED)) or (
-        isinstance(error, Unavailable) and error.code == "database_unavailable"
+        isinstance(error, (Unavailable, Unknown)) and error.code in ("database_unavailable", "commit_unknown")
     )
 
 

@@ -6,9 +6,9 @@ and in time. What comes back is one of four things, which are never mixed up:
 | what happened | what the caller gets |
 |---|---|
 | surely not sent (unreachable, all slots taken, circuit open) | NotSent, an Unavailable: nothing was done |
-| refused (4xx) | an Answer with `refused` true: nothing was done, and the body says why |
+| refused (4xx) | an Answer with `refused` true: where its body is a refusal that the party documents, nothing was done |
 | answered (2xx) | an Answer |
-| sent, and no usable answer (silence, a cut line, 5xx, garbage) | Unanswered, an Unknown: inquire |
+| sent, and no usable answer (silence, a cut line, 5xx, 429, garbage) | Unanswered, an Unknown: inquire |
 
     bank = Outbound(Destination(name="bank", base_url="http://127.0.0.1:9901", timeout_s=5))
     answer = await bank.call("PUT", "/v1/transfers/" + transfer_id, TransferOrder(...))

@@ -170,7 +170,7 @@ class Outbound:
     def _answer(self, status: int, data: bytes) -> Answer:
         name = self.destination.name
         if status == THROTTLED:
-            raise self._not_sent("destination_throttles", "asks for fewer calls")
+            raise Unanswered("destination_throttles", f"{name} asks for fewer calls.", destination=name, status=status)
         if status >= 500 or not (200 <= status < 300 or status >= 400):
             raise Unanswered("destination_failed", f"{name} failed with {status}.", destination=name, status=status)
         return Answer(name, status, data)

@@ -14,13 +14,14 @@ T = TypeVar("T")
 
 
 class NotSent(Unavailable):
-    """Surely nothing left: `destination_unreachable`, `destination_busy`, `circuit_open` or `destination_throttles`."""
+    """Surely nothing left: `destination_unreachable`, `destination_busy` or `circuit_open`."""
 
 
 class Unanswered(Unknown):
     """It was sent, or may have been, and no usable answer came: inquire.
 
-    Codes: `no_answer`, `destination_failed` (a 5xx), `answer_unreadable`.
+    Codes: `no_answer`, `destination_failed` (a 5xx), `destination_throttles` (a 429, which somebody between may have
+    given after the request went on), `answer_unreadable`.
     """
 
 

@@ -83,6 +83,15 @@ class EffectSource(Protocol):
         ...
 
 
+class Processing(Protocol):
+    """What another team's service offers over gRPC, so that those who call it can compare their records with it."""
+
+    @verb("POST /v1/processing/effects", scope="internal", public=False)
+    async def list_effects(self, request: ListEffects, /) -> EffectsPage:
+        """The service's own record of what it did in these processings."""
+        ...
+
+
 # -- what is found ----------------------------------------------------------------------------------------------
 
 
@@ -250,18 +259,18 @@ class ProcessingTouched(
 class TracerForParticipants(Protocol):
     """Processing Tracer, as participants see it."""
 
-    @verb("POST /v1/tracer/announcements", scope="tracer:participate", batch=True)
+    @verb("POST /v1/tracer/announcements", scope="tracer:participate", batch=True, errors=("not_this_participant",))
     async def announce(self, request: Announce, /) -> Announced:
         """Tell that a participant has new effects in some processings."""
         ...
 
-    @verb("POST /v1/tracer/notices", scope="tracer:participate")
+    @verb("POST /v1/tracer/notices", scope="tracer:participate", errors=("not_this_participant",))
     async def pull_notices(self, request: PullNotices, /) -> Notices:
         """What a participant is asked to reconcile next; waits when there is nothing yet."""
         ...
 
     @verb("POST /v1/tracer/reports", scope="tracer:participate", batch=True,
-          errors=("report_contradicts", "digest_mismatch"))  # fmt: skip
+          errors=("not_this_participant", "digest_mismatch", "report_contradicts"))  # fmt: skip
     async def send_reports(self, request: SendReports, /) -> ReportsTaken:
         """Report what was found, whom it depends on and who called; the same report twice changes nothing."""
         ...

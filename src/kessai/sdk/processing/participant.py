@@ -2,8 +2,9 @@
 
 `Participant` is a loop, one at a time per service under a lease: pull notices, read what the service knows itself, ask
 every dependency for its own record, compare both ways, report. No transaction is open while others are asked. What
-differs is looked at twice, for the two sides are not read at one instant. A dependency that is down holds up only the
-processings in which the service has called it; the others are reported, and nothing is given up.
+differs is looked at twice, for the two sides are not read at one instant, and again after a pause, for one side may
+hear by an event of what the other did. A dependency that is down holds up only the processings in which the service has
+called it; the others are reported, and nothing is given up.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import structlog
 from msgspec.structs import replace
@@ -21,7 +22,6 @@ from kessai.foundation.db import Database
 from kessai.foundation.errors import Conflict, PaymentError
 from kessai.foundation.lease import LEASE_S, Lease, hold
 from kessai.sdk.processing.api import (
-    PROCESSINGS_MAX,
     ConsistencyReport,
     Difference,
     DifferenceKind,
@@ -41,8 +41,15 @@ log = structlog.get_logger(__name__)
 
 WAIT_MS = 20_000
 """How long one pull waits for notices."""
+PAGE = 100
+"""Processings that are examined at once: the event loop is shared with the service's own requests, which a page of a
+thousand would keep waiting for tenths of a second."""
 HELD_MAX = 20_000
 """Processings that may wait for a dependency before no more notices are pulled."""
+DOUBT_S = 2.0
+"""How long records must differ in the same way before it is told: longer than an event is on its way."""
+DOUBT_LOOK_S = 0.5
+"""How long is waited at most before doubtful ones are looked at again, and with them what has come meanwhile."""
 BACKOFF_S = 0.1
 BACKOFF_S_MAX = 5.0
 
@@ -81,6 +88,14 @@ class _Held:
     after: int
 
 
+class _Doubt(NamedTuple):
+    """What differed, and since when (event-loop time)."""
+
+    revision: int
+    differences: list[Difference]
+    since: float
+
+
 class Participant:
     """Takes part for one service; several processes may open one each, one of them works at a time."""
 
@@ -94,6 +109,7 @@ class Participant:
         tracer: TracerForParticipants,
         lease_in: str | None = None,
         lease_s: float = LEASE_S,
+        doubt_s: float = DOUBT_S,
     ) -> None:
         """`lease_in` is the schema that keeps its lease, when the service has none of its own name."""
         self.name = name
@@ -106,6 +122,9 @@ class Participant:
         self._after: int | None = None
         """Up to where notices are pulled; None: begin after what was acknowledged."""
         self._held: dict[str, _Held] = {}
+        self._doubt_s = doubt_s
+        self._doubts: dict[str, _Doubt] = {}
+        """How processings that are held differed when that was first seen."""
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -119,7 +138,7 @@ class Participant:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _work(self) -> None:
-        self._after, self._held = None, {}
+        self._after, self._held, self._doubts = None, {}, {}
         enter_call(Call(caller=self.name))
         failures = 0
         while True:
@@ -130,7 +149,9 @@ class Participant:
                 failures += 1
                 log.warning("participant_waits", participant=self.name, error=repr(error))
             if failures:
-                await asyncio.sleep(min(BACKOFF_S_MAX, BACKOFF_S * 2 ** min(failures, 8)))
+                only_doubts = bool(self._held) and self._held.keys() <= self._doubts.keys()
+                longest_s = DOUBT_LOOK_S if only_doubts else BACKOFF_S_MAX
+                await asyncio.sleep(min(longest_s, BACKOFF_S * 2 ** min(failures, 8)))
 
     async def turn(self, *, wait_ms: int = 0) -> int:
         """Pull one page of notices and report on it, and on what waited for a dependency; gives how many reports.
@@ -145,8 +166,8 @@ class Participant:
             self._after = end
             return 0
         sent, held, ids = 0, dict(self._held), list(due)
-        for at in range(0, len(ids), PROCESSINGS_MAX):
-            page = {one: due[one] for one in ids[at : at + PROCESSINGS_MAX]}
+        for at in range(0, len(ids), PAGE):
+            page = {one: due[one] for one in ids[at : at + PAGE]}
             reports = await self._examine_apart(page)
             for one, revision in page.items():
                 if one in reports:
@@ -164,7 +185,8 @@ class Participant:
         if len(self._held) >= HELD_MAX:
             assert self._after is not None
             return [], self._after, self._after
-        pulled = await self._tracer.pull_notices(PullNotices(participant=self.name, after=self._after, wait_ms=wait_ms))
+        request = PullNotices(participant=self.name, after=self._after, limit=PAGE, wait_ms=wait_ms)
+        pulled = await self._tracer.pull_notices(request)
         return pulled.notices, pulled.position - len(pulled.notices), pulled.position
 
     async def _examine_apart(self, page: Mapping[str, int]) -> dict[str, ConsistencyReport]:
@@ -201,7 +223,21 @@ class Participant:
             for one in doubtful:
                 if not _same(own.get(one, NOTHING), again.get(one, NOTHING)):
                     reports[one] = _unfinished(reports[one])
+                elif not self._stands(reports[one], own.get(one, NOTHING)):
+                    del reports[one]  # it is looked at again
+        for one in reports:
+            self._doubts.pop(one, None)
         return reports
+
+    def _stands(self, report: ConsistencyReport, own: Own) -> bool:
+        """Whether records have differed so for long enough; own rows that contradict each other need no time."""
+        if own.within or self._doubt_s <= 0:
+            return True
+        now, before = asyncio.get_running_loop().time(), self._doubts.get(report.processing_id)
+        if before is None or (before.revision, before.differences) != (report.revision, report.differences):
+            self._doubts[report.processing_id] = _Doubt(report.revision, report.differences, now)
+            return False
+        return now - before.since >= self._doubt_s
 
     async def _ask(self, ids: list[str]) -> dict[str, dict[str, ProcessingEffects]]:
         """Each dependency's own record of what it did for this service; one that is down is left out."""

@@ -52,6 +52,7 @@ from kessai.sdk.workflow.model import (
     Publish,
     Retry,
     SignalTimedOut,
+    StartUnknown,
     Terminated,
     Write,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "Retry",
     "Schedule",
     "SignalTimedOut",
+    "StartUnknown",
     "Terminated",
     "Update",
     "Workflow",

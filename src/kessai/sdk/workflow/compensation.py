@@ -1,4 +1,8 @@
-"""Undoing: every compensable activity that was attempted, last first, until all are undone or an operator is needed."""
+"""Undoing: every compensable activity that was attempted, last first, until all are undone or an operator is needed.
+
+What is away is tried again for as long as it takes. Only a compensation that is refused, or fails by a bug, parks; what
+was done before it then stays, too: it may be what the one that is stuck stands on.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ D = TypeVar("D")
 
 log = structlog.get_logger(__name__)
 
-COMPENSATION_DELAY_S_MAX = 30.0
+COMPENSATION_DELAY_S_MAX = 60.0
 REFUSALS_MAX = 5
 """Attempts of a compensation that were refused, or met a bug, before it is given to an operator."""
 
@@ -69,7 +73,7 @@ class Compensation(Waits[D]):
         self._undo.clear()
 
     async def _undone(self, undo: Undo) -> None:
-        """Compensate one activity; neither deadline nor refusal ends it, but not for ever either."""
+        """Compensate one activity; no deadline ends it, and neither does whatever is away meanwhile."""
         name = name_of(undo.function)
         digest = digest_of(encoded(undo.argument, name))
         step = Step(self.workflow_id, undo.seq, UNDONE, name, digest, False, b"", self._now)
@@ -88,8 +92,10 @@ class Compensation(Waits[D]):
                 self._engine.counts.compensation_failures += 1
                 log.warning("compensation_retried", workflow_id=self.workflow_id, step=name, error=repr(error))
                 refusals += not (isinstance(error, PaymentError) and error.retryable)
-                if attempt >= self._engine.compensation_attempts_max or refusals >= REFUSALS_MAX:
+                if refusals >= REFUSALS_MAX:
                     raise Park(f"step {label_of(undo.seq)} cannot be undone by {name}: {error}", step) from error
+                if attempt == self._engine.compensation_attempts:
+                    self.alert(f"step {label_of(undo.seq)} is not undone yet by {name}: {error}", parked=False)
             await self.nap(pause(attempt, 0.05, COMPENSATION_DELAY_S_MAX, None))
         self._engine.counts.compensations += 1
         self._note(step, b"null")

@@ -8,18 +8,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, NoReturn, TypeVar
 
+import structlog
+
 from kessai.foundation.call import Call
-from kessai.foundation.errors import PaymentError, Unavailable
+from kessai.foundation.errors import PaymentError, Unavailable, Unknown
 from kessai.sdk.workflow.attempt import Attempts, loop_time_of
 from kessai.sdk.workflow.branch import Branch, Numbering, is_patch, label_of
 from kessai.sdk.workflow.definition import Definition
 from kessai.sdk.workflow.ending import Once, Park, Stop
 from kessai.sdk.workflow.host import Host
-from kessai.sdk.workflow.model import Conflicted, Write
+from kessai.sdk.workflow.model import Alert, Conflicted, Write
 from kessai.sdk.workflow.outcome import PayloadTooLarge, decode_error, digest_of, encode, encode_error
 from kessai.sdk.workflow.steps import INTENT, OUTCOME, UNDONE, Entry, Row, Step, shown
 
 D = TypeVar("D")
+
+log = structlog.get_logger(__name__)
 
 FLUSH_RETRY_DELAY_S_MAX = 1.0
 QUIET_TURNS = 24
@@ -48,6 +52,8 @@ class Course(Generic[D]):
     _patches: frozenset[str] = frozenset()
     _consumed = 0
     """Steps replayed so far."""
+    _sent = False
+    """Something was handed to the journal: the start may be durable, though nobody has heard of it."""
 
     def __init__(
         self,
@@ -265,7 +271,7 @@ class Course(Generic[D]):
 
     async def _submit(self, entry: Entry) -> None:
         """Carry an entry into the journal, however long the database is away, unless it is the start."""
-        delay_s = 0.01
+        delay_s, self._sent = 0.01, True
         self._engine.counts.entries += 1
         while True:
             try:
@@ -273,10 +279,10 @@ class Course(Generic[D]):
             except Exception as error:
                 if not self._durable:
                     self._fail_start(error)
+                if self._journal.stopped and isinstance(error, (Unavailable, Unknown)):
+                    raise Stop from error
                 if not isinstance(error, Unavailable):
                     raise
-                if self._journal.stopped:
-                    raise Stop from error
                 await asyncio.sleep(delay_s)
                 delay_s = min(FLUSH_RETRY_DELAY_S_MAX, delay_s * 2)
                 continue
@@ -289,10 +295,19 @@ class Course(Generic[D]):
             self.started.put(True)
 
     def _fail_start(self, error: Exception) -> None:
-        """Nothing is durable: whoever started it is told, and the run never was."""
+        """Nothing is durable, or nobody knows: whoever started it is told which, and the run goes no further here."""
         self._closed = True
         self.started.put(None, error)
         raise Stop from error
+
+    def alert(self, reason: str, *, parked: bool = True) -> None:
+        """Tell an operator."""
+        if self._engine.alert is not None:
+            name, now = self._definition.name, self._engine.clock.now()
+            try:
+                self._engine.alert(Alert(self.workflow_id, name, self._compensating, reason, now, parked))
+            except Exception:
+                log.exception("workflow_alert_failed", workflow_id=self.workflow_id)
 
     def _drop(self, unwanted: Callable[[Step], bool]) -> None:
         """After a conflict: the writes are given up for good, and with them the steps that never came to be."""

@@ -70,6 +70,11 @@ def definition_of(name: str, version: int) -> Definition[Any, Any, Any] | None:
     return _registry.get((name, version))
 
 
+def definitions() -> list[Definition[Any, Any, Any]]:
+    """Every workflow that this program has."""
+    return list(_registry.values())
+
+
 @cache
 def types_of(function: Callable[..., Any]) -> tuple[Any, Any]:
     """The types of an activity's or a workflow's argument and result."""

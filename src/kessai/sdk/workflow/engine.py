@@ -13,13 +13,15 @@ import msgspec
 from kessai.foundation.call import Call, current_call, enter_call, leave_call
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Connection, Database
-from kessai.foundation.errors import Invalid, KeyReused, RequestInProgress, Unavailable
+from kessai.foundation.errors import Invalid, KeyReused, PaymentError, RequestInProgress, Unavailable, Unknown
 from kessai.foundation.lease import LeaseLost
 from kessai.sdk.workflow import search
 from kessai.sdk.workflow.definition import Definition, definition_of
+from kessai.sdk.workflow.ending import parked_error
 from kessai.sdk.workflow.executor import LEASE_S, Options, call_of
 from kessai.sdk.workflow.handle import Handle
 from kessai.sdk.workflow.journal import Crashed, Fenced
+from kessai.sdk.workflow.messages import Message
 from kessai.sdk.workflow.model import (
     WORKFLOW_ID_MAX,
     AlreadyStarted,
@@ -28,6 +30,7 @@ from kessai.sdk.workflow.model import (
     NotOpen,
     Parked,
     Publish,
+    StartUnknown,
     Write,
 )
 from kessai.sdk.workflow.outcome import PayloadTooLarge, content_digest, encode
@@ -78,6 +81,7 @@ class Engine(Sending[D]):
             holder=lambda: self.journal.lease.holder,
             moment=lambda: self._lease.moment(),
             begin=self._begin_queued,
+            carried=lambda: self._runs,
             is_known=lambda name, version: definition_of(name, version) is not None,
         )
         self.schedules = Schedules(
@@ -130,9 +134,10 @@ class Engine(Sending[D]):
         when the request holds things made on arrival, such as ids. Writes and events are made only by the first start.
         `conflict`: join the one of that id, open or finished ("attach"); refuse while it is open ("refuse"); refuse in
         any case ("new").
-        Raises KeyReused for other content; RequestInProgress when it is open and `conflict="refuse"`; AlreadyStarted;
-        Forgotten when it finished longer ago than outcomes are kept; Conflicted when a guarded write did not match
-        (nothing was started); Unavailable (nothing was started).
+        Raises KeyReused for other content; RequestInProgress when it is open and `conflict="refuse"`, Unknown
+        `workflow_parked` when it waits for an operator; AlreadyStarted; Forgotten when it finished longer ago than
+        outcomes are kept; Conflicted when a guarded write did not match (nothing was started); Unavailable (nothing was
+        started); StartUnknown when nobody here knows: the same start, made again, finds it or starts it.
         """
         assert 0 < len(workflow_id) <= WORKFLOW_ID_MAX, "the length of a workflow id"
         data = _encoded(request)
@@ -148,17 +153,37 @@ class Engine(Sending[D]):
                 run.entry.writes.extend(self._attribute_writes(workflow_id, attributes))
                 run.entry.events.extend((each.topic, _encoded(each.event)) for each in events)
                 self._spawn(run)
-            if await run.started.get():
+            try:
+                durable = await run.started.get()
+            except Unknown as error:
+                return await self._met_in_doubt(definition, workflow_id, digest, error)
+            if durable:
                 if fresh:
                     self.counts.started += 1
                 else:
                     _check(run.digest, digest, conflict)
                 return Handle(self, definition, workflow_id, run=run)
-            found = await self._store.find(workflow_id)
+            try:
+                found = await self._store.find(workflow_id)
+            except Unavailable as error:  # its id is taken: something was started
+                raise StartUnknown from error
             if found is not None:
-                _check_found(found, digest, conflict)
+                _check_found(found, workflow_id, digest, conflict)
                 return Handle(self, definition, workflow_id, run=self._runs.get(workflow_id), found=found)
         raise RequestInProgress
+
+    async def _met_in_doubt(
+        self, definition: Definition[D, Any, R], workflow_id: str, digest: bytes, doubt: Unknown
+    ) -> Handle[R]:
+        """Nobody heard what became of its start: it is joined where it is found, else it stays in doubt."""
+        try:
+            found = await self._store.find(workflow_id)
+        except PaymentError:
+            found = None
+        if found is None:
+            raise StartUnknown from doubt
+        _check_found(found, workflow_id, digest, "attach")
+        return Handle(self, definition, workflow_id, found=found)
 
     async def enqueue(
         self,
@@ -220,7 +245,7 @@ class Engine(Sending[D]):
                 _check(queued[0]["digest"], digest, conflict)
             return Handle(self, definition, workflow_id) if queued else None
         if digest is not None:
-            _check_found(found, digest, conflict)
+            _check_found(found, workflow_id, digest, conflict)
         return Handle(self, definition, workflow_id, run=self._runs.get(workflow_id), found=found)
 
     async def find(self, workflow_id: str) -> Found | None:
@@ -323,18 +348,22 @@ class Engine(Sending[D]):
         """Check against the workflow that has an id already; False when there is none."""
         found = await self._store.find(workflow_id)
         if found is not None:
-            _check_found(found, digest, conflict)
+            _check_found(found, workflow_id, digest, conflict)
             return True
         rows = await self._database.fetch(self._role, self.statements["queue_find"], workflow_id)
         for row in rows:
             _check(row["digest"], digest, conflict)
         return bool(rows)
 
-    def _begin_queued(self, queue: str, row: asyncpg.Record) -> None:
-        """A workflow whose turn has come; when it was started some other way meanwhile, only its place is given up."""
+    def _begin_queued(self, queue: str, row: asyncpg.Record, messages: list[Message]) -> None:
+        """A workflow whose turn has come, with what was sent to it meanwhile: a cancel comes before its first step.
+
+        When it was started some other way, only its place is given up.
+        """
         definition, workflow_id = definition_of(row["name"], row["version"]), row["workflow_id"]
         assert definition is not None, "only what this process knows is claimed"
         if workflow_id in self._runs:
+            self._deliver({workflow_id: messages})
             self._background(self.queues.give_up(queue, workflow_id, met=True))
             return
         token = enter_call(call_of(row["call"]))
@@ -345,6 +374,8 @@ class Engine(Sending[D]):
         finally:
             leave_call(token)
         run.farewell = Write(self.statements["queue_leave"], (queue, workflow_id))
+        for message in messages:
+            run.deliver(message)
         self._spawn(run)
 
     def _left_queue(self, run: Workflow[D]) -> None:
@@ -389,8 +420,11 @@ def _call_data(call: Call) -> bytes:
     return msgspec.json.encode((call.processing_id, call.request_id))
 
 
-def _check_found(found: Found, asked: bytes, conflict: ConflictPolicy) -> None:
-    _check(found.digest, asked, "attach" if found.finished and conflict == "refuse" else conflict)
+def _check_found(found: Found, workflow_id: str, asked: bytes, conflict: ConflictPolicy) -> None:
+    waits = found.finished or found.parked  # nothing is under way that could be met again in a moment
+    _check(found.digest, asked, "attach" if waits and conflict == "refuse" else conflict)
+    if found.parked and conflict == "refuse":
+        raise parked_error(workflow_id)
     if found.finished and not found.outcome:
         raise Forgotten
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any, TypedDict, TypeVar, Unpack
 
@@ -17,14 +16,15 @@ from opentelemetry.trace import Tracer
 from kessai.foundation.call import Call
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database, role_of
-from kessai.foundation.errors import PaymentError, Unavailable
+from kessai.foundation.errors import PaymentError, Unavailable, Unknown
 from kessai.foundation.ids import new_hex
-from kessai.foundation.lease import RENEWALS_PER_LEASE, Lease, LeaseLost
+from kessai.foundation.lease import RENEWALS_PER_LEASE, LeaseLost
 from kessai.sdk.workflow.definition import Definition, definition_of
-from kessai.sdk.workflow.host import COMPENSATION_ATTEMPTS_MAX, Host
+from kessai.sdk.workflow.host import COMPENSATION_ATTEMPTS, Host
 from kessai.sdk.workflow.journal import Crashed, Fenced, FlushHook, Journal
 from kessai.sdk.workflow.messages import Message, by_workflow
 from kessai.sdk.workflow.model import Alert, Write
+from kessai.sdk.workflow.ownership import ExecutorLease
 from kessai.sdk.workflow.resting import REST_AFTER_S, Resting
 from kessai.sdk.workflow.run import History, Workflow
 from kessai.sdk.workflow.sealing import Codec
@@ -43,36 +43,9 @@ RELEASE_S = 2.0
 INBOX_POLL_S, INBOX_POLL_S_MAX = 0.05, 0.5
 """Pause before the inbox is looked at while a run waits for a message: short after one has come, then growing. Without
 such a run it is looked at as often as the lease is renewed."""
+AHEAD = 0.9
 TURNS_PER_SCAN = 2
 """Renewals of the lease for each look for orphans."""
-MOMENT_KEPT_S = 600.0
-
-
-class ExecutorLease(Lease):
-    """A lease that is renewed by one statement: the database's time is reckoned on from when it was last asked."""
-
-    async def acquire(self) -> bool:
-        """Take it, as Lease does."""
-        await self._ask_moment()
-        return await super().acquire()
-
-    async def renew(self) -> bool:
-        """Prolong it; False when it was lost."""
-        if asyncio.get_running_loop().time() - self._asked_at > MOMENT_KEPT_S:
-            await self._ask_moment()
-        until = self.moment() + timedelta(seconds=self.lease_s)
-        query = self._queries["lease_renew"]
-        rows = await self._database.fetch(self._role, query, self.name, self.holder, self.epoch, until)
-        return bool(rows)
-
-    def moment(self) -> datetime:
-        """The database's time, within what clocks drift in ten minutes."""
-        return self._moment + timedelta(seconds=asyncio.get_running_loop().time() - self._asked_at)
-
-    async def _ask_moment(self) -> None:
-        self._asked_at = asyncio.get_running_loop().time()
-        rows = await self._database.fetch(self._role, self._queries["lease_moment"])
-        self._moment: datetime = rows[0]["moment"]
 
 
 class Options(TypedDict, total=False):
@@ -90,12 +63,17 @@ class Options(TypedDict, total=False):
     """Told of every workflow that parks."""
     rest_after_s: float
     """A run that has waited so long, and will for as long again, leaves memory until then or until a message comes."""
-    compensation_attempts_max: int
-    """Attempts of one compensation before it is given to an operator."""
+    compensation_attempts: int
+    """Attempts of one compensation that find what they need away, before an operator is told; they go on."""
 
 
 class Executor(Host[D]):
     """The life of an executor; Engine gives it its verbs."""
+
+    _untaken = False
+    """Messages may be marked as seen by this executor that never came here: the answer was lost."""
+    _begun: set[str] | None = None
+    """Ids of runs that begin while it is looked for strays, which they are not."""
 
     def __init__(
         self,
@@ -115,7 +93,7 @@ class Executor(Host[D]):
             seals=options.get("seals", True),
             tracer=options.get("tracer"),
             alert=options.get("alert"),
-            compensation_attempts_max=options.get("compensation_attempts_max", COMPENSATION_ATTEMPTS_MAX),
+            compensation_attempts=options.get("compensation_attempts", COMPENSATION_ATTEMPTS),
         )
         self.poll_s = min(POLL_S, lease_s / RENEWALS_PER_LEASE)
         """How often the journal is asked about a workflow that another executor carries."""
@@ -156,7 +134,7 @@ class Executor(Host[D]):
             async with asyncio.timeout(max(grace_s, RELEASE_S)):
                 await self.journal.close()
                 await self.journal.lease.release(drop=True)
-        except (TimeoutError, Unavailable):
+        except (TimeoutError, Unavailable, Unknown):
             self.journal.stop(Fenced())
             log.warning("workflow_lease_not_released", service=self.service)  # it lapses by itself
 
@@ -190,6 +168,8 @@ class Executor(Host[D]):
 
     def _spawn(self, run: Workflow[D]) -> None:
         self._runs[run.workflow_id] = run
+        if self._begun is not None:
+            self._begun.add(run.workflow_id)
         task = asyncio.create_task(self._carry(run))
         self._tasks[run] = task
         task.add_done_callback(lambda _: self._over(run))
@@ -247,7 +227,8 @@ class Executor(Host[D]):
 
     async def _keep(self) -> None:
         """Renew, look for orphans and messages, and begin anew when this executor was replaced."""
-        step_s, loop = self._lease_s / RENEWALS_PER_LEASE, asyncio.get_running_loop()
+        # A little ahead of the schema's other leases, so that one statement renews them all.
+        step_s, loop = self._lease_s / RENEWALS_PER_LEASE * AHEAD, asyncio.get_running_loop()
         renew_at, turn = loop.time() + step_s, 0
         while True:
             asked = await self._pause(max(0.0, renew_at - loop.time()))
@@ -259,7 +240,7 @@ class Executor(Host[D]):
                     await self._tend(scan=asked or turn % TURNS_PER_SCAN == 0)
                 if self._runs:
                     await self._take_messages()
-            except (Unavailable, LeaseLost) as error:
+            except (Unavailable, Unknown, LeaseLost) as error:
                 log.warning("workflow_lease_waits", service=self.service, error=repr(error))
             except Exception:
                 log.exception("workflow_recovery_failed", service=self.service)
@@ -287,7 +268,7 @@ class Executor(Host[D]):
             await self._begin_anew()
         await self.journal.forget_old_tokens()
         self.counts.rested += await self._resting.let_rest(self._runs.values(), self._tasks, self.journal.lease.holder)
-        if scan:
+        if scan and not self.closing:
             await self._adopt()
 
     async def _begin_anew(self) -> None:
@@ -295,7 +276,7 @@ class Executor(Host[D]):
         self.counts.replaced += 1
         self._resting.forget()
         await self._stop_runs()
-        with suppress(Unavailable):
+        with suppress(Unavailable, Unknown):
             await self.journal.close()
         self.journal = self.writer = self._new_journal()
         await self._take_lease()
@@ -304,23 +285,39 @@ class Executor(Host[D]):
 
     async def _adopt(self) -> None:
         began = perf_counter()
-        moment, name = self._lease.moment(), self.journal.lease.name
-        (row,) = await self._database.fetch(self._role, self.statements["anything_orphaned"], moment, name)
+        carried = sum(run.began for run in self._runs.values()) + len(self._resting.leaving)
+        moment, lease = self._lease.moment(), self.journal.lease
+        query = self.statements["anything_orphaned"]
+        (row,) = await self._database.fetch(self._role, query, moment, lease.name, lease.holder)
         self.counts.parked_now, self.counts.stuck_now = row["parked"], row["stuck"]
         self._resting.wakes_at = row["wakes_at"]
         if self._resting.due_in_s() == 0:
             woken = await self._store.wake(self.journal.lease, self.clock.now())
             self.counts.woken += len(woken)
             await self._take_up(woken)
-        if not row["found"]:
-            return
-        adopted = await self._store.adopt(self.journal.lease)
-        if not adopted:
-            return
-        await self._take_up(adopted)
-        self.counts.adopted += len(adopted)
+        if row["mine"] > carried:
+            await self._take_up_strays()
+        while row["found"] and (adopted := await self._store.adopt(self.journal.lease)):
+            await self._take_up(adopted)
+            self._adopted(len(adopted), began)
+
+    async def _take_up_strays(self) -> None:
+        """What was adopted or woken here without this process hearing of it: the answer, or the journal, was lost."""
+        carried = [*self._runs, *self._resting.leaving]
+        self._begun, began = set(), perf_counter()
+        try:
+            strays = await self._store.strays(self.journal.lease.holder, carried)
+        finally:
+            begun, self._begun = self._begun, None
+        strays = [each for each in strays if each.row["workflow_id"] not in begun]
+        if strays and not self.closing:
+            await self._take_up(strays)
+            self._adopted(len(strays), began)
+
+    def _adopted(self, count: int, began: float) -> None:
+        self.counts.adopted += count
         self.counts.recovery_s = perf_counter() - began
-        log.info("workflows_adopted", service=self.service, count=len(adopted), seconds=self.counts.recovery_s)
+        log.info("workflows_adopted", service=self.service, count=count, seconds=self.counts.recovery_s)
 
     async def _take_up(self, adopted: list[Adopted]) -> None:
         """Carry what is ours now, from its journal on."""
@@ -379,7 +376,9 @@ class Executor(Host[D]):
         return by_workflow(await self._database.fetch(self._role, query, self.journal.lease.holder, adopted))
 
     async def _take_messages(self) -> None:
-        messages = await self._messages([])
+        again, self._untaken = list(self._runs) if self._untaken else [], True
+        messages = await self._messages(again)
+        self._untaken = False
         longer_s = min(INBOX_POLL_S_MAX, 1.5 * self._inbox_pause_s)
         self._inbox_pause_s = INBOX_POLL_S if messages else longer_s
         self._deliver(messages)
@@ -388,7 +387,8 @@ class Executor(Host[D]):
         for workflow_id, each in messages.items():
             run = self._runs.get(workflow_id)
             if run is None:
-                continue  # it has just ended
+                self._resting.missed(workflow_id)
+                continue
             for message in each:
                 run.deliver(message)
             if run.terminated is not None:

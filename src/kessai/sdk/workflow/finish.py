@@ -12,7 +12,7 @@ from kessai.sdk.workflow.archive import archived
 from kessai.sdk.workflow.compensation import Compensation
 from kessai.sdk.workflow.course import encoded
 from kessai.sdk.workflow.ending import Interrupted, Park, Stop, parked_error
-from kessai.sdk.workflow.model import Alert, Cancelled, Conflicted, Terminated, Write
+from kessai.sdk.workflow.model import Cancelled, Conflicted, StartUnknown, Terminated, Write
 from kessai.sdk.workflow.outcome import decode_error, encode_error
 from kessai.sdk.workflow.steps import OUTCOME, Entry, Step, shown
 from kessai.sdk.workflow.tracing import run_span
@@ -60,7 +60,8 @@ class Finish(Compensation[D]):
     def answer_nobody(self) -> None:
         """Whoever still waits for its start or its end is told that this executor does not carry it any further."""
         if not self.started.known:
-            self.started.put(None, Unavailable("executor_stopped", "This process is stopping; send the request again."))
+            unsent = Unavailable("executor_stopped", "This process is stopping; send the request again.")
+            self.started.put(None, StartUnknown() if self._sent else unsent)
         if not self.ended.known:
             self.ended.put(None, Interrupted())
 
@@ -177,7 +178,7 @@ class Finish(Compensation[D]):
 
     async def _park(self, park: Park) -> None:
         """Keep it for an operator: its rows are not made, its steps are; and tell."""
-        reason, name = park.reason, self._definition.name
+        reason, name = park.reason.replace("\x00", ""), self._definition.name
         log.error("workflow_parked", workflow_id=self.workflow_id, workflow=name, reason=reason)
         self._closed = True
         self._end_branches()
@@ -193,25 +194,18 @@ class Finish(Compensation[D]):
             await self._submit(entry)
         except Stop:
             return
-        self._alert(reason)
+        self._engine.counts.parked += 1
+        self._engine.counts.alerts[name] += 1
+        self.alert(reason)
         self.ended.put(None, parked_error(self.workflow_id))
 
     def _marks_of(self, park: Park) -> list[Write]:
         marks = [] if self.farewell is None else [self.farewell]
         if (step := park.step) is not None:
-            row = (self.workflow_id, step.seq, step.kind, step.name, step.argument_hash, park.reason, self._now)
+            reason = park.reason.replace("\x00", "")  # which a text column does not take
+            row = (self.workflow_id, step.seq, step.kind, step.name, step.argument_hash, reason, self._now)
             marks.append(Write(self._engine.statements["stuck_upsert"], row))
         return marks
-
-    def _alert(self, reason: str) -> None:
-        self._engine.counts.parked += 1
-        self._engine.counts.alerts[self._definition.name] += 1
-        if self._engine.alert is not None:
-            name, now = self._definition.name, self._engine.clock.now()
-            try:
-                self._engine.alert(Alert(self.workflow_id, name, self._compensating, reason, now))
-            except Exception:
-                log.exception("workflow_alert_failed", workflow_id=self.workflow_id)
 
 
 def _refusal_in(error: PaymentError | ExceptionGroup[Any]) -> PaymentError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from kessai.foundation.errors import Unknown
+from kessai.foundation.errors import Unavailable, Unknown
 from kessai.sdk.workflow.definition import Definition
 from kessai.sdk.workflow.ending import Interrupted, parked_error
 from kessai.sdk.workflow.model import Forgotten
@@ -48,8 +48,8 @@ class Handle(Generic[R]):
         """The workflow's result, or its PaymentError (refusals are stored and come back the same).
 
         Raises Unknown: `workflow_parked` while it waits for an operator, `workflow_interrupted` when this process is
-        closing; Forgotten when it finished longer ago than outcomes are kept. Cancelling the wait does not cancel the
-        work.
+        closing, or cannot see what another one makes of it; Forgotten when it finished longer ago than outcomes are
+        kept. Cancelling the wait does not cancel the work.
         """
         pause_s = self._engine.poll_s
         while True:
@@ -67,7 +67,7 @@ class Handle(Generic[R]):
                     return value
             if self._engine.closing:
                 raise Interrupted
-            found = self._found or await self._engine.find(self.workflow_id)
+            found = self._found or await self._look()
             if found is not None and found.finished:
                 return self._stored(found)
             if found is not None and found.parked:
@@ -77,6 +77,12 @@ class Handle(Generic[R]):
             pause_s = min(RESTING_LOOK_S, pause_s * 2) if resting else self._engine.poll_s
             await asyncio.sleep(pause_s)
             self._run = self._engine.run_of(self.workflow_id)
+
+    async def _look(self) -> Found | None:
+        try:
+            return await self._engine.find(self.workflow_id)
+        except Unavailable as error:  # of the look, not of the work: that was started
+            raise Interrupted from error
 
     def _stored(self, found: Found) -> R:
         if not found.outcome:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 D = TypeVar("D")
 
-COMPENSATION_ATTEMPTS_MAX = 30
-"""Attempts of one compensation before it is given to an operator: about ten minutes with its pauses."""
+COMPENSATION_ATTEMPTS = 30
+"""Attempts of one compensation before an operator is told that something is away: about ten minutes with its pauses."""
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -88,7 +88,7 @@ class Host(Generic[D]):
         seals: bool = True,
         tracer: Tracer | None = None,
         alert: Callable[[Alert], None] | None = None,
-        compensation_attempts_max: int = COMPENSATION_ATTEMPTS_MAX,
+        compensation_attempts: int = COMPENSATION_ATTEMPTS,
     ) -> None:
         self.service = service
         self.deps = deps
@@ -96,7 +96,7 @@ class Host(Generic[D]):
         self.payloads = Payloads(codec, seals=seals)
         self.tracer = tracer
         self.alert = alert
-        self.compensation_attempts_max = compensation_attempts_max
+        self.compensation_attempts = compensation_attempts
         self.counts = Counts()
         self.closing = False
         """No new work is taken, and what cannot end soon is left to others."""

@@ -31,7 +31,7 @@ from kessai.foundation.db import (
     retrying,
     role_of,
 )
-from kessai.foundation.errors import PaymentError, Unavailable
+from kessai.foundation.errors import PaymentError, Unavailable, Unknown
 from kessai.foundation.groupcommit import GroupCommit
 from kessai.foundation.lease import Lease
 from kessai.foundation.rowarray import accept_columns
@@ -67,7 +67,14 @@ class Fenced(Unavailable):
         super().__init__("executor_replaced", "This process was replaced while it stalled; send the request again.")
 
 
-class Crashed(Unavailable):
+class Doubted(Unknown):
+    """The executor's lease is gone while it was still to be found out whether its flush came through."""
+
+    def __init__(self) -> None:
+        super().__init__("flush_unknown", "This process was replaced while it stalled; ask again with the same key.")
+
+
+class Crashed(Unknown):
     """A test had the executor die here."""
 
     def __init__(self) -> None:
@@ -89,6 +96,8 @@ class _Flush:
     number: int = 0
     lost: bool = False
     """Whether `number` happened is not known: it has to be found out before anything else."""
+    doubted: bool = False
+    """It was sent once without an answer: without lease and token nobody can tell what became of it."""
     written: bool = False
     over: bool = False
     conflicted: bool = False
@@ -138,8 +147,8 @@ class Journal:
     async def submit(self, entry: Entry) -> bool:
         """True when the entry is durable; False for a start whose id is already taken (nothing was written).
 
-        Raises Conflicted when a guarded row did not match, Unavailable when nothing was written and it may be tried
-        again, Fenced when it may not.
+        Raises Conflicted when a guarded row did not match; Unavailable when nothing was written and it may be tried
+        again, Fenced when it may not; Doubted when it may not and it is not known whether it was written.
         """
         return await self._group.submit(entry)
 
@@ -182,11 +191,11 @@ class Journal:
         delay_s = 0.01
         while not flush.over:
             if self._stopped:
-                raise Fenced
+                raise Doubted if flush.doubted else Fenced
             try:
                 await self._advance(flush)
                 continue
-            except (asyncpg.PostgresError, *LOST, Unavailable, TimeoutError) as error:
+            except (asyncpg.PostgresError, *LOST, Unavailable, Unknown, TimeoutError) as error:
                 self._raise_unless_lost(error, flush)
                 log.warning("journal_reconnects", service=self._service, error=repr(error))
             await self._disconnect()
@@ -203,7 +212,7 @@ class Journal:
 
     def _raise_unless_lost(self, error: Exception, flush: _Flush) -> None:
         """Raise what ends a flush; return when there is nothing for it but a new connection."""
-        if isinstance(error, (Fenced, Crashed)):
+        if isinstance(error, (Fenced, Doubted, Crashed)):
             raise error
         if flush.lost or flush.written:
             return
@@ -238,6 +247,7 @@ class Journal:
             return
         except Exception as error:
             flush.lost = isinstance(error, (*LOST, TimeoutError)) and not self._is_our_mistake(error)
+            flush.doubted |= flush.lost
             raise
         flush.lost, flush.written = False, True
 
@@ -304,7 +314,7 @@ class Journal:
         lease, queries = self.lease, self._queries
         if await connection.fetchval(queries["flush_fence"], lease.name, lease.holder, lease.epoch) is None:
             self.stop(Fenced())
-            raise Fenced
+            raise Doubted if flush.doubted else Fenced
         starts = [entry.start[0] for entry in flush.left if entry.start is not None]
         taken = {row["workflow_id"] for row in await connection.fetch(queries["taken"], starts)}
         if taken:

@@ -42,11 +42,13 @@ class Message:
     payload: bytes
     """Its JSON; of what an operator asks: why."""
     sent_at: datetime
+    arrival: int = 0
+    """Its number in its workflow's inbox."""
 
     @property
-    def order(self) -> tuple[datetime, str]:
-        """Messages of one workflow are taken in this order."""
-        return (self.sent_at, self.message_id)
+    def order(self) -> tuple[int, datetime, str]:
+        """Messages of one workflow are taken in this order: as they arrived, not as their senders' clocks show."""
+        return (self.arrival, self.sent_at, self.message_id)
 
     @property
     def why(self) -> str:
@@ -63,6 +65,7 @@ def message_of(row: asyncpg.Record) -> Message:
         row["name"],
         row["payload"],
         row["sent_at"],
+        row["arrival"],
     )
 
 

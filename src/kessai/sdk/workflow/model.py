@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from kessai.foundation.db import Connection
-from kessai.foundation.errors import Conflict, NotFound, Refused
+from kessai.foundation.errors import Conflict, NotFound, Refused, Unknown
 
 D = TypeVar("D")
 T = TypeVar("T")
@@ -59,6 +59,13 @@ class AlreadyStarted(Conflict):
 
     def __init__(self) -> None:
         super().__init__("workflow_exists", "There already is a workflow of this id.")
+
+
+class StartUnknown(Unknown):
+    """Whether the workflow was started is not known here: the same request, sent again, finds it or starts it."""
+
+    def __init__(self) -> None:
+        super().__init__("start_unknown", "Whether the work has begun is not known; ask again with the same key.")
 
 
 class NotOpen(NotFound):
@@ -179,7 +186,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that will not mend itself: told to the Engine's `alert` once, when the workflow parks."""
+    """Told to the Engine's `alert` once: when a workflow parks, and when its undoing waits long for what is away."""
 
     workflow_id: str
     name: str
@@ -187,3 +194,5 @@ class Alert:
     """Effects stand that were to be undone: more urgent than a workflow that merely waits."""
     reason: str
     at: datetime
+    parked: bool = True
+    """It does not mend itself. False: it is tried on."""

@@ -60,13 +60,16 @@ class Operator:
         payload = encode(content)
         if kind in (MessageKind.SIGNAL, MessageKind.UPDATE):
             payload = self._payloads.seal(payload)
-        row = (workflow_id, message_id, int(kind), name, payload, self._clock.now())
-        if await connection.fetchval(self._queries["message_send"], *row) is not None:
-            if await connection.fetchval(self._queries["message_for_resting"], workflow_id):
-                await connection.execute(self._queries["message_wakes"], workflow_id, self._clock.now())
+        opened = await connection.fetchrow(self._queries["message_turn"], workflow_id)
+        if opened is None and await connection.fetchval(self._queries["queue_find"], workflow_id) is None:
+            if await connection.fetchval(self._queries["message_find"], workflow_id, message_id) is None:
+                raise NotOpen
             return
-        if await connection.fetchval(self._queries["message_find"], workflow_id, message_id) is None:
-            raise NotOpen
+        now = self._clock.now()
+        row = (workflow_id, message_id, int(kind), name, payload, now)
+        sent = await connection.fetchval(self._queries["message_send"], *row) is not None
+        if sent and opened is not None and opened["resting"]:
+            await connection.execute(self._queries["message_wakes"], workflow_id, now)
 
     async def counts(self) -> dict[str, int]:
         """How many are `open`, `parked` (of those) and `queued`."""

@@ -16,6 +16,7 @@ from kessai.foundation.clock import Clock
 from kessai.foundation.db import Connection, Database, role_of
 from kessai.foundation.errors import PaymentError
 from kessai.sdk.workflow.host import operations
+from kessai.sdk.workflow.messages import Message, by_workflow
 
 K = TypeVar("K")
 
@@ -116,7 +117,8 @@ class Queues(Generic[K]):
         *,
         holder: Callable[[], str],
         moment: Callable[[], datetime],
-        begin: Callable[[str, asyncpg.Record], None],
+        begin: Callable[[str, asyncpg.Record, list[Message]], None],
+        carried: Callable[[], Iterable[str]],
         is_known: Callable[[str, int], bool],
     ) -> None:
         self.queues = {queue.name: queue for queue in queues}
@@ -127,6 +129,7 @@ class Queues(Generic[K]):
         self._holder = holder
         self._moment = moment
         self._begin = begin
+        self._carried = carried
         self._is_known = is_known
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -156,7 +159,8 @@ class Queues(Generic[K]):
         while True:
             try:
                 if turn % 8 == 0:
-                    await self._database.fetch(self._role, self._queries["queue_release"], names)
+                    row = (names, self._holder(), list(self._carried()))
+                    await self._database.fetch(self._role, self._queries["queue_release"], *row)
                 query = self._queries["queues_with_work"]
                 rows = await self._database.fetch(self._role, query, names, self._clock.now())
                 for row in rows:
@@ -179,23 +183,25 @@ class Queues(Generic[K]):
     async def claim(self, queue: Queue) -> int:
         """Begin what there is room for; gives how many. One process at a time has a queue's turn."""
 
-        async def work(connection: Connection) -> list[Candidate]:
+        async def work(connection: Connection) -> tuple[list[Candidate], dict[str, list[Message]]]:
             turn = await connection.fetchrow(self._queries["queue_turn"], queue.name)
             assert turn is not None, "the queue's row is made when it is opened"
             moment = self._moment()
             room, tokens_milli = await self._room(connection, queue, turn, moment)
-            admitted = await self._admitted(connection, queue, room)
+            admitted, messages = await self._admitted(connection, queue, room), dict[str, list[Message]]()
             if admitted:
                 ids = [each.workflow_id for each in admitted]
                 await connection.execute(self._queries["queue_claim"], queue.name, self._holder(), ids)
+                sent = await connection.fetch(self._queries["messages_take_queued"], self._holder(), ids)
+                messages = by_workflow(sent)
             if queue.rate is not None:
                 left = tokens_milli - 1000 * len(admitted)
                 await connection.execute(self._queries["queue_tokens"], queue.name, left, moment)
-            return admitted
+            return admitted, messages
 
-        admitted = await self._database.transaction(self._role, work)
+        admitted, messages = await self._database.transaction(self._role, work)
         for each in admitted:
-            self._begin(queue.name, each.row)
+            self._begin(queue.name, each.row, messages.get(each.workflow_id, []))
         return len(admitted)
 
     async def give_up(self, queue: str, workflow_id: str, *, met: bool) -> None:

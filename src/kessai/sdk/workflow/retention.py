@@ -70,6 +70,7 @@ async def retire(database: Database, service: str, clock: Clock, retention: Rete
     retention, now = retention or Retention(), clock.now()
     ended_before, began_before = now - retention.history, now - retention.ids
     room = await make_room(database, service, now)
+    await database.fetch(MAINTENANCE_ROLE, operations(service)["forget_tokens"])
     await _forget_belongings(database, service, ended_before)
     histories = weeks = 0
     postponed = not room

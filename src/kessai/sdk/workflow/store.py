@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,8 @@ from kessai.sdk.workflow.steps import Step
 PARKED_LISTED_MAX = 1_000
 WOKEN_MAX = 1_000
 """Workflows woken in one transaction."""
+ADOPTED_MAX = 1_000
+"""Workflows adopted in one transaction."""
 RESTING = "resting"
 """The executor of a workflow that rests."""
 
@@ -67,7 +69,7 @@ class Store:
         return None
 
     async def adopt(self, lease: Lease) -> list[Adopted]:
-        """Make ours what belongs to executors without a lease; first end the leases that have lapsed."""
+        """Make ours what belongs to executors without a lease, at most ADOPTED_MAX; first end the lapsed leases."""
         await self._end_lapsed(lease)
         rows = await self._database.fetch(self._role, self._queries["orphaned"])
         if not rows:
@@ -76,12 +78,15 @@ class Store:
 
         async def work(connection: Connection) -> list[asyncpg.Record]:
             await lease.fence(connection)
-            return await connection.fetch(self._queries["adopt"], lease.holder, orphaned)
+            return await connection.fetch(self._queries["adopt"], lease.holder, orphaned, ADOPTED_MAX)
 
         return await self._with_logs(await self._database.transaction(self._role, work))
 
     async def rest(self, holder: str, until: Mapping[str, datetime], now: datetime) -> None:
-        """Let workflows of this executor rest until an instant of business time; those with a message wake at once."""
+        """Let workflows of this executor rest until an instant of business time; those with a message wake at once.
+
+        What they were handed before and wait for no more, or not yet, wakes them not.
+        """
         ids = list(until)
 
         async def work(connection: Connection) -> None:
@@ -89,7 +94,16 @@ class Store:
 
         await self._database.transaction(self._role, work)
         # Anew, and not before the rows are free: a message that was on its way is seen now, or sees that they rest.
-        await self._database.fetch(self._role, self._queries["wake_addressed"], ids, now)
+        await self.wake_addressed(ids, now, seen_by=holder)
+
+    async def strays(self, holder: str, carried: Sequence[str]) -> list[Adopted]:
+        """What is this executor's by its row, and is not among what it carries."""
+        rows = await self._database.fetch(self._role, self._queries["strays"], holder, list(carried), ADOPTED_MAX)
+        return await self._with_logs(rows)
+
+    async def wake_addressed(self, ids: Sequence[str], now: datetime, *, seen_by: str = "") -> None:
+        """Let those that rest wake now, if they have a message that `seen_by` has not handed to them."""
+        await self._database.fetch(self._role, self._queries["wake_addressed"], ids, now, seen_by)
 
     async def wake(self, lease: Lease, now: datetime) -> list[Adopted]:
         """Make ours what rests and whose time has come."""
@@ -120,8 +134,7 @@ class Store:
             rows = await connection.fetch(self._queries["lapsed"], moment)
             names = sorted(row["name"] for row in rows if row["name"] != lease.name)
             if names:
-                gone = await connection.fetch(self._queries["drop_lapsed"], names, moment)
-                await connection.execute(self._queries["forget_executors"], [row["holder"] for row in gone])
+                await connection.execute(self._queries["drop_lapsed"], names, moment)
 
         await self._database.transaction(self._role, work)
 

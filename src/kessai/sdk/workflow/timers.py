@@ -14,6 +14,8 @@ from kessai.foundation.clock import Clock
 CLOCK_LOOK_S = 0.25
 """A clock may be moved while a timer waits; it is looked at this often (in memory)."""
 SKIP_LOOK_S = 0.002
+REBUILT_FROM = 256
+"""From so many timers on, those that are over are looked for whenever there are twice as many as were left."""
 
 
 class SkippingTime(Protocol):
@@ -33,6 +35,7 @@ class Timers:
         self._skips = cast("SkippingTime", clock) if hasattr(clock, "skip_to") else None
         self._heap: list[tuple[datetime, int, asyncio.Future[Any]]] = []
         self._count = count()
+        self._rebuilt_at = REBUILT_FROM
         self._wake = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
 
@@ -43,6 +46,8 @@ class Timers:
 
     def add(self, at: datetime, future: asyncio.Future[Any]) -> None:
         """Give `future` the result None once it is `at`."""
+        if len(self._heap) >= self._rebuilt_at:
+            self._rebuild()
         heapq.heappush(self._heap, (at, next(self._count), future))
         self._wake.set()
         if self._runner is None or self._runner.done():
@@ -72,6 +77,12 @@ class Timers:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    def _rebuild(self) -> None:
+        """Without what was answered before its time."""
+        self._heap = [each for each in self._heap if not each[2].done()]
+        heapq.heapify(self._heap)
+        self._rebuilt_at = max(REBUILT_FROM, 2 * len(self._heap))
 
     def _fire(self) -> None:
         now = self._clock.now()

@@ -70,6 +70,11 @@ class Waits(Course[D]):
         return running
 
     @cached_property
+    def _heard(self) -> set[str]:
+        """Ids of what was asked of it."""
+        return set()
+
+    @cached_property
     def _pauses(self) -> list[Message]:
         return []
 
@@ -277,10 +282,14 @@ class Waits(Course[D]):
     # -- what is asked of the run ---------------------------------------------------------------------------------
 
     def deliver(self, message: Message) -> None:
-        """Take a message, from the inbox or straight from its sender."""
+        """Take a message, from the inbox or straight from its sender; one that came before is ignored."""
+        if message.kind in (MessageKind.SIGNAL, MessageKind.UPDATE):
+            self._mailbox.put(message)
+            return
+        if message.message_id in self._heard:
+            return
+        self._heard.add(message.message_id)
         match message.kind:
-            case MessageKind.SIGNAL | MessageKind.UPDATE:
-                self._mailbox.put(message)
             case MessageKind.CANCEL:
                 self._cancel = self._cancel or message
                 self._attention = True
@@ -291,7 +300,7 @@ class Waits(Course[D]):
                 self._pauses.append(message)
                 self._attention = True
                 self._running.clear()
-            case MessageKind.RESUME:
+            case _:
                 self._resume(message)
 
     def _resume(self, message: Message) -> None:
@@ -359,6 +368,8 @@ class Waits(Course[D]):
             raise Park(f"it was being undone, but the code now goes on to {shown(step)}: the code has changed since")
         if self._ending or self._owes:
             await self._never()
+        if self._paused and not self._durable:
+            await self._flush()  # it came paused out of a queue: until it is open, nobody finds it to resume it
         await self._running.wait()
         if self._cancel is not None and not self._pivoted and not tried:
             self._known.pop((step.seq, INTENT), None)

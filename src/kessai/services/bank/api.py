@@ -2,8 +2,9 @@
 
 `transfer` and `debit` answer as soon as the instruction is journalled (ACCEPTED): the bank is told by another process
 of work, and what becomes of it is published. So these verbs are done (a record), refused (Refused, Invalid, NotFound)
-or Unavailable (nothing was done); what the *bank* says is in the record's state. The caller may choose
+or not answered (Unavailable, Unknown); what the *bank* says is in the record's state. The caller may choose
 the id of what it makes: the same id with the same content gives the same record, `idempotency_key_reused` otherwise.
+Who got no answer and wants it no longer asks for its `abort`: either it stands, or it never will.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ class FailureCode(StrEnum):
     NAME_MISMATCH = "name_mismatch"
     ACCOUNT_CLOSED = "account_closed"
     LIMIT_EXCEEDED = "limit_exceeded"
+    ABORTED = "aborted"
+    """It was prevented before the bank was told, see `abort`."""
 
 
 FINAL_STATES = frozenset({InstructionState.DONE, InstructionState.FAILED, InstructionState.RETURNED})
@@ -157,6 +160,15 @@ class DebitIn(Message):
     """Chosen by the caller, `bdb_` and 32 digits; None: derived from the call's idempotency key."""
     owner_id: Participant | None = None
     """Whose account it must be; another's is not found. None does not ask."""
+
+
+class AbortInstruction(Message):
+    """What is never to be done unless it was journalled already: the request whose answer did not come."""
+
+    instruction_id: InstructionId
+    account_id: AccountId
+    amount_minor: Yen
+    reference: Reference | None = None
 
 
 class GetInstruction(Message):
@@ -328,6 +340,12 @@ class Bank(Protocol):
                   "debits_not_agreed"))  # fmt: skip
     async def debit(self, request: DebitIn, /) -> Instruction:
         """Take money from a bank account (口座振替); answers once it is journalled, the bank's answer is an event."""
+        ...
+
+    @verb("POST /v1/bank/instructions/{instruction_id}/abort", scope="bank:write",
+          errors=("idempotency_key_reused", "bank_account_not_found"))  # fmt: skip
+    async def abort(self, request: AbortInstruction, /) -> Instruction:
+        """Make sure that what was not journalled never will be: FAILED with `aborted`; else how far it has come."""
         ...
 
     @verb("GET /v1/bank/instructions/{instruction_id}", scope="bank:read", errors=("instruction_not_found",))

@@ -14,9 +14,14 @@ from kessai.sdk.processing.participant import Own
 from kessai.sdk.processing.within import contradiction
 from kessai.services.bank import store
 from kessai.services.bank.api import FailureCode, Instruction, InstructionKind, InstructionState, InstructionStep
-from kessai.services.bank.domain.instructions import TRANSITIONS
+from kessai.services.bank.domain import TRANSITIONS, BankRecord, moved
+from kessai.services.bank.gateways import BankConnection
 
 SERVICE = "bank"
+PARTNER = "partner-bank"
+"""The party outside for which this service answers."""
+PLATFORM = "platform"
+"""Whose account there is moved."""
 S = InstructionState
 UNDER_WAY = (S.ACCEPTED, S.UNKNOWN, S.SENT)
 _SQL = load_queries("kessai.services.bank", file="sql/effects.sql")
@@ -57,6 +62,55 @@ def record_of(traced: TracedInstruction) -> EffectRecord:
     )
 
 
+# -- the outside ----------------------------------------------------------------------------------------------------
+
+
+def claim_on(traced: TracedInstruction) -> EffectRecord | None:
+    """What the bank should have on record; None when nothing: it failed."""
+    known = traced.instruction
+    if known.state is S.FAILED:
+        return None
+    return EffectRecord(
+        effect_id=known.instruction_id,
+        kind=f"bank_{known.kind.value}",
+        party=PLATFORM,
+        account=known.bank_reference,
+        asset="JPY",
+        amount_minor=_signed(known.kind, known.amount_minor),
+        captured_minor=abs(moved(known.kind, known.state, known.amount_minor)),
+        state=known.state.value,
+    )
+
+
+def told_by(traced: TracedInstruction, theirs: BankRecord) -> EffectRecord | None:
+    """What the bank has on record, in the same words; None where it is nothing to either side."""
+    nothing = theirs.state is S.FAILED and not theirs.booked_minor
+    if nothing and traced.instruction.state is S.FAILED:
+        return None
+    return EffectRecord(
+        effect_id=theirs.instruction_id,
+        kind=f"bank_{theirs.kind.value}",
+        party=PLATFORM,
+        account=theirs.bank_reference,
+        asset="JPY",
+        amount_minor=_signed(theirs.kind, theirs.amount_minor),
+        captured_minor=_signed(theirs.kind, theirs.booked_minor),
+        state=theirs.state.value,
+    )
+
+
+def is_ahead(traced: TracedInstruction, theirs: BankRecord) -> bool:
+    """Whether the bank has gone on from where we stand: its feed will tell us."""
+    return theirs.state in TRANSITIONS[traced.instruction.state]
+
+
+def _signed(kind: InstructionKind, amount_minor: int) -> int:
+    return -amount_minor if kind is InstructionKind.TRANSFER else amount_minor
+
+
+# -- where rows contradict each other -------------------------------------------------------------------------------
+
+
 def contradictions(traced: TracedInstruction) -> Iterator[str]:
     """What one changed, missing or doubled row leaves behind."""
     known, before, code = traced.instruction, S.ACCEPTED, None
@@ -75,7 +129,7 @@ def contradictions(traced: TracedInstruction) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class _Found:
+class Found:
     """Everything of one processing."""
 
     instructions: list[TracedInstruction] = field(default_factory=list[TracedInstruction])
@@ -98,12 +152,15 @@ class BankEffects:
     async def own_view(self, processing_ids: Sequence[str]) -> dict[str, Own]:
         """Effects, and where rows contradict each other."""
         own: dict[str, Own] = {}
-        for processing_id, found in (await self._read(processing_ids)).items():
+        for processing_id, found in (await self.read(processing_ids)).items():
             for each in found.instructions:
                 for text in contradictions(each):
                     found.within.append(contradiction(SERVICE, each.instruction.instruction_id, text))
+            settled = [each for each in found.instructions if not each.in_flight]
+            claims = [claim for each in settled if (claim := claim_on(each)) is not None]
             own[processing_id] = Own(
                 effects=found.effects(),
+                claims={PARTNER: claims} if claims else {},
                 in_flight=not found.within and any(each.in_flight for each in found.instructions),
                 callers=found.callers,
                 within=found.within,
@@ -112,7 +169,7 @@ class BankEffects:
 
     async def list_effects(self, request: ListEffects) -> EffectsPage:
         """The instructions of some processings, of one caller or of all."""
-        found = await self._read(request.processing_ids)
+        found = await self.read(request.processing_ids)
         return EffectsPage(
             processings=[
                 ProcessingEffects(
@@ -126,7 +183,9 @@ class BankEffects:
             ]
         )
 
-    async def _read(self, processing_ids: Sequence[str]) -> dict[str, _Found]:
+    async def read(self, processing_ids: Sequence[str]) -> dict[str, Found]:
+        """Everything of these processings, as it is at one instant."""
+
         async def read(connection: Connection) -> tuple[list[asyncpg.Record], ...]:
             made = await connection.fetch(_SQL["instructions_of_processings"], list(processing_ids))
             ids = [row["instruction_id"] for row in made]
@@ -134,20 +193,50 @@ class BankEffects:
             return made, steps, await connection.fetch(_SQL["orphaned_steps"], list(processing_ids))
 
         made, steps, orphans = await self._database.transaction(store.ROLE, read, isolation="repeatable_read")
-        found: dict[str, _Found] = {}
+        found: dict[str, Found] = {}
         known: dict[tuple[Any, str], TracedInstruction] = {}
         for row in made:
             known[row["instruction_id"], row["kind"]] = traced = _traced(row)
-            found.setdefault(row["processing_id"], _Found()).instructions.append(traced)
+            found.setdefault(row["processing_id"], Found()).instructions.append(traced)
         for row in steps:
             if (traced := known.get((row["instruction_id"], row["kind"]))) is not None:
                 traced.steps.append((_step(row), row["was"]))
         for row in orphans:
             prefix = "btr" if row["kind"] == InstructionKind.TRANSFER else "bdb"
             text = f"it is missing, though there is step {row['sequence']} of it"
-            into = found.setdefault(row["processing_id"], _Found())
+            into = found.setdefault(row["processing_id"], Found())
             into.within.append(contradiction(SERVICE, f"{prefix}_{row['instruction_id'].hex}", text))
         return found
+
+
+class PartnerBank:
+    """The bank's own records of our instructions, as a dependency of this service."""
+
+    def __init__(self, effects: BankEffects, bank: BankConnection) -> None:
+        self._effects = effects
+        self._bank = bank
+
+    async def list_effects(self, request: ListEffects, /) -> EffectsPage:
+        """What the bank has on record of these processings; what is under way is not asked about."""
+        asked = {
+            each.instruction.instruction_id: (processing_id, each)
+            for processing_id, found in (await self._effects.read(request.processing_ids)).items()
+            for each in found.instructions
+            if not each.in_flight
+        }
+        told: dict[str, list[EffectRecord]] = {}
+        ahead: set[str] = set()
+        for theirs in await self._bank.records(list(asked)) if asked else ():
+            processing_id, traced = asked[theirs.instruction_id]
+            if is_ahead(traced, theirs):
+                ahead.add(processing_id)
+            if (record := told_by(traced, theirs)) is not None:
+                told.setdefault(processing_id, []).append(record)
+        return EffectsPage(
+            processings=[
+                ProcessingEffects(processing_id=one, effects=each, in_flight=one in ahead) for one, each in told.items()
+            ]
+        )
 
 
 def _traced(row: asyncpg.Record) -> TracedInstruction:

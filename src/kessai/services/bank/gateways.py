@@ -7,8 +7,9 @@ about: one that was sent twice must not be taken for the answer to the next ques
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -21,7 +22,7 @@ import structlog
 from kessai.foundation.errors import KeyReused
 from kessai.foundation.outbound import Answer, Destination, NotSent, Outbound, Unanswered
 from kessai.services.bank.api import DepositType, InstructionKind, InstructionState
-from kessai.services.bank.domain import Entry, Report, Result, failure_of
+from kessai.services.bank.domain import BankRecord, Entry, Report, Result, failure_of
 
 T = TypeVar("T")
 
@@ -37,6 +38,7 @@ CALLS_MAX = 32
 READ_ATTEMPTS_MAX = 3
 RESULTS_AT_ONCE = 200
 STATEMENT_AT_ONCE = 500
+RECORDS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class Results:
 
     results: list[Result]
     position: int
+    unread: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    """Instructions (with the entry's position) of which was told in words that we do not know."""
 
 
 def destination_of(url: str | None, key: str) -> Destination | None:
@@ -113,6 +117,10 @@ class BankConnection(Protocol):
         """What instructions did to the platform's account, on a business day or on all of them."""
         ...
 
+    async def records(self, instruction_ids: Sequence[str]) -> list[BankRecord]:
+        """The bank's own records of those instructions that it has; without effect."""
+        ...
+
     async def close(self) -> None:
         """Let the connections go."""
         ...
@@ -152,13 +160,25 @@ class _Standing(msgspec.Struct, frozen=True):
     code: str | None = None
 
 
-class _FeedEntry(_Standing, frozen=True, kw_only=True):
+class _Recorded(_Standing, frozen=True, kw_only=True):
+    kind: str
+    amount: int
+    booked: int
+
+
+class _Records(msgspec.Struct, frozen=True):
+    ids: list[str]
+    records: list[_Recorded]
+
+
+class _Place(msgspec.Struct, frozen=True):
     position: int
+    id: str = ""
 
 
 class _Feed(msgspec.Struct, frozen=True):
     after: int
-    entries: list[_FeedEntry]
+    entries: list[msgspec.Raw]
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -248,8 +268,7 @@ class HttpBank:
             feed = _understood(answer).decode(_Feed)
             if feed.after != after:
                 raise _unreadable(answer)
-            results = [Result(each.id, _reported(each, answer)) for each in feed.entries if _OURS.fullmatch(each.id)]
-            return Results(results, max([after, *(each.position for each in feed.entries)]))
+            return _results(feed, answer)
 
         query = urlencode({"after": after, "limit": RESULTS_AT_ONCE, "at": at.isoformat()})
         return await self._read("GET", f"/v1/results?{query}", read)
@@ -274,6 +293,22 @@ class HttpBank:
 
         words = {"after": after, "limit": STATEMENT_AT_ONCE} | ({} if day is None else {"date": day.isoformat()})
         return await self._read("GET", f"/v1/statement?{urlencode(words)}", read)
+
+    async def records(self, instruction_ids: Sequence[str]) -> list[BankRecord]:
+        """The bank's own records of those instructions that it has; without effect."""
+        ids = list(instruction_ids)
+        pages = [ids[at : at + RECORDS_AT_ONCE] for at in range(0, len(ids), RECORDS_AT_ONCE)]
+        found = await asyncio.gather(*(self._records(page) for page in pages))
+        return [each for page in found for each in page]
+
+    async def _records(self, ids: list[str]) -> list[BankRecord]:
+        def read(answer: Answer) -> list[BankRecord]:
+            told = _understood(answer).decode(_Records)
+            if told.ids != ids or not {each.id for each in told.records} <= set(ids):
+                raise _unreadable(answer)
+            return [_record(each, answer) for each in told.records]
+
+        return await self._read("POST", "/v1/records", read, {"ids": ids})
 
     async def _read(self, method: str, path: str, read: Callable[[Answer], T], body: object = None) -> T:
         """Ask for something without effect; once more when the answer makes no sense."""
@@ -311,7 +346,8 @@ def _finding(answer: Answer, account_id: str) -> Finding:
 
 
 def _refusal(answer: Answer, about: str) -> str:
-    """The code with which the bank declined; any other 4xx did nothing either, and is for an operator to mend."""
+    """The code with which the bank declined. Any other 4xx may be somebody's between us: it says nothing of what the
+    bank did."""
     if answer.status == DECLINED:
         return _problem(answer, about)
     if answer.status == CONFLICT and _problem(answer, about):
@@ -333,8 +369,8 @@ def _understood(answer: Answer) -> Answer:
     return answer
 
 
-def _misunderstood(answer: Answer) -> NotSent:
-    return NotSent("bank_misunderstands", "The bank does not take our requests.", status=answer.status)
+def _misunderstood(answer: Answer) -> Unanswered:
+    return Unanswered("bank_misunderstands", "The bank does not take our requests.", status=answer.status)
 
 
 def _report(answer: Answer, instruction_id: str) -> Report:
@@ -342,6 +378,43 @@ def _report(answer: Answer, instruction_id: str) -> Report:
     if standing.id != instruction_id:
         raise _unreadable(answer)
     return _reported(standing, answer)
+
+
+def _record(told: _Recorded, answer: Answer) -> BankRecord:
+    kind = InstructionKind.TRANSFER if told.kind == "transfer" else InstructionKind.DEBIT
+    return BankRecord(
+        instruction_id=told.id,
+        kind=kind,
+        state=_reported(told, answer).state,
+        amount_minor=told.amount,
+        bank_reference=told.number,
+        booked_minor=told.booked,
+    )
+
+
+def _results(feed: _Feed, answer: Answer) -> Results:
+    """What a page tells; an entry that says nothing to us holds up no other."""
+    results: list[Result] = []
+    places: list[_Place] = []
+    unread: list[tuple[str, int]] = []
+    for raw in feed.entries:
+        place = _decoded(raw, _Place, answer)
+        places.append(place)
+        if not _OURS.fullmatch(place.id):
+            continue
+        try:
+            results.append(Result(place.id, _reported(_decoded(raw, _Standing, answer), answer)))
+        except Unanswered:
+            log.error("bank_result_unread", instruction_id=place.id, position=place.position)
+            unread.append((place.id, place.position))
+    return Results(results, max([feed.after, *(each.position for each in places)]), unread)
+
+
+def _decoded(raw: msgspec.Raw, kind: type[T], answer: Answer) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(answer) from error
 
 
 def _reported(standing: _Standing, answer: Answer) -> Report:

@@ -162,8 +162,19 @@ def _account(row: asyncpg.Record) -> SealedAccount:
 
 
 def insertion(instruction: Instruction, caller: str) -> Write:
-    """A new instruction, written with the start of its workflow."""
-    row = (
+    """A new instruction, written with the start of its workflow; conflicts when its id is taken."""
+    row = _new_row(instruction, caller)
+    return Write(_SQL["insert_instruction"], row, guarded=True, processing_id=instruction.processing_id)
+
+
+async def insert(connection: Connection, instruction: Instruction, caller: str) -> bool:
+    """Write a new instruction without a workflow; False when its id is taken."""
+    columns = ([value] for value in _new_row(instruction, caller))
+    return bool(await connection.fetch(_SQL["insert_instruction"], *columns))
+
+
+def _new_row(instruction: Instruction, caller: str) -> tuple[object, ...]:
+    return (
         bare(instruction.instruction_id),
         instruction.kind.value,
         bare(instruction.account_id),
@@ -175,7 +186,6 @@ def insertion(instruction: Instruction, caller: str) -> Write:
         caller,
         instruction.created_at,
     )
-    return Write(_SQL["insert_instruction"], row, processing_id=instruction.processing_id)
 
 
 async def load_instructions(connection: Connection, instruction_ids: Sequence[str]) -> list[Instruction]:
@@ -284,6 +294,28 @@ async def feed_position(connection: Connection) -> int:
 async def move_feed(connection: Connection, was: int, to: int) -> bool:
     """Go on to a position; False when another process did (then roll back)."""
     return await connection.fetchval(_SQL["move_feed"], was, to) is not None
+
+
+async def note_unread(connection: Connection, unread: Sequence[tuple[str, int]], at: datetime) -> None:
+    """Instructions (and positions) of which the feed told what could not be read."""
+    ids = [each for each, _ in unread]
+    kinds, positions = [kind_of(each).value for each in ids], [position for _, position in unread]
+    await connection.execute(_SQL["note_unread"], [bare(each) for each in ids], kinds, positions, at)
+
+
+async def unread_instructions(
+    database: Database, after: tuple[str, str, int], limit: int
+) -> list[tuple[Instruction, int]]:
+    """Instructions of which the feed told what could not be read, with the entry's position, beyond `after`."""
+    rows = await database.fetch(ROLE, _SQL["unread_instructions"], *after, limit)
+    return [(instruction_of(row), row["position"]) for row in rows]
+
+
+async def forget_unread(database: Database, instruction: Instruction, position: int) -> None:
+    """The bank has told of it in words that we know."""
+    await database.fetch(
+        ROLE, _SQL["forget_unread"], [bare(instruction.instruction_id)], [instruction.kind.value], [position]
+    )
 
 
 def instruction_of(row: asyncpg.Record) -> Instruction:

@@ -6,6 +6,7 @@ later (DONE, FAILED, RETURNED) is heard from the bank's feed of results; whoever
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kessai.foundation.clock import Clock
@@ -16,7 +17,7 @@ from kessai.foundation.events import wake
 from kessai.foundation.vault import Vault
 from kessai.sdk.workflow import Activity, Retry, Workflow, define
 from kessai.services.bank import store
-from kessai.services.bank.api import Instruction, InstructionState
+from kessai.services.bank.api import FailureCode, Instruction, InstructionState
 from kessai.services.bank.domain import AccountState, Report, advanced
 from kessai.services.bank.gateways import BankConnection, Finding, Holding
 from kessai.services.bank.store import SealedAccount, context_of
@@ -144,11 +145,17 @@ async def lose_track(activity: Activity[Deps], order: Order) -> Noted:
 # -- writing down -----------------------------------------------------------------------------------------------
 
 
-async def settle(deps: Deps, reports: dict[str, Report], *, feed: tuple[int, int] | None = None) -> list[Instruction]:
+async def settle(
+    deps: Deps,
+    reports: dict[str, Report],
+    *,
+    feed: tuple[int, int] | None = None,
+    unread: Sequence[tuple[str, int]] = (),
+) -> list[Instruction]:
     """Write down what was heard of instructions, with steps and events; gives them as they are afterwards.
 
     What is behind what is known changes nothing. With `feed` (was, is) the feed's position goes on in the same
-    transaction; raises Overtaken when another process moved it.
+    transaction, and what of it was `unread` is noted; raises Overtaken when another process moved it.
     """
 
     async def write(connection: Connection) -> list[Instruction]:
@@ -161,6 +168,8 @@ async def settle(deps: Deps, reports: dict[str, Report], *, feed: tuple[int, int
         ]
         if feed is not None and not await store.move_feed(connection, *feed):
             raise Overtaken
+        if unread:
+            await store.note_unread(connection, unread, now)
         if changes and not await store.write_changes(connection, changes):
             raise Overtaken
         found |= {change.instruction.instruction_id: change.instruction for change in changes}
@@ -176,6 +185,25 @@ async def settle(deps: Deps, reports: dict[str, Report], *, feed: tuple[int, int
         wake(deps.database, store.SCHEMA.service)
         return after
     raise Unavailable("contention", "Too many concurrent changes to the same instruction; try again.")
+
+
+async def prevent(deps: Deps, instruction: Instruction, caller: str) -> Instruction:
+    """Write down that it was aborted, under its id, so that nobody ever journals it; what was journalled before stays
+    as it is. Gives how it stands afterwards."""
+
+    async def write(connection: Connection) -> Instruction:
+        if not await store.insert(connection, instruction, caller):
+            (found,) = await store.load_instructions(connection, [instruction.instruction_id])
+            return found
+        aborted = Report(state=InstructionState.FAILED, failure_code=FailureCode.ABORTED)
+        change = advanced(instruction, aborted, instruction.created_at)
+        assert change is not None
+        await store.write_changes(connection, [change])
+        return change.instruction
+
+    after = await deps.database.transaction(store.ROLE, write)
+    wake(deps.database, store.SCHEMA.service)
+    return after
 
 
 async def load(database: Database, instruction_id: str) -> Instruction:

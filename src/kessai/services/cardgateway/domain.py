@@ -62,6 +62,20 @@ class Instruction(Message):
     return_url: str | None = None
 
 
+class GatewayRecord(Message):
+    """The gateway's own record of an authorization."""
+
+    authorization_id: str
+    card_token: str
+    """Empty of one that was only ever voided."""
+    state: str
+    """The gateway's word."""
+    amount_minor: int
+    asset: str
+    captured_minor: int
+    refunded_minor: int
+
+
 class Outcome(Message):
     """What became of an instruction, for sure."""
 

@@ -6,12 +6,14 @@ gateway would not let go of when it was told to has ended, too: nothing of it is
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import asyncpg
+from msgspec.structs import replace
 
 from kessai.foundation.db import Connection, Database, load_queries
 from kessai.sdk.processing.api import Difference, EffectRecord, EffectsPage, ListEffects, ProcessingEffects
@@ -21,9 +23,12 @@ from kessai.services.cardgateway import store
 from kessai.services.cardgateway.api import AuthorizationState, CardAuthorization, CardOperation
 from kessai.services.cardgateway.api import OperationKind as K
 from kessai.services.cardgateway.api import OperationState as O
-from kessai.services.cardgateway.domain import ABORTED, ASSETS, HELD, PENDING_ACTION
+from kessai.services.cardgateway.domain import ABORTED, ASSETS, HELD, PENDING_ACTION, GatewayRecord
+from kessai.services.cardgateway.gateways import Gateway
 
 SERVICE = "cardgateway"
+NETWORK = "card-network"
+"""The party outside for which this service answers."""
 S = AuthorizationState
 _SQL = load_queries("kessai.services.cardgateway", file="sql/effects.sql")
 
@@ -39,6 +44,7 @@ class TracedAuthorization:
     holder_id: str | None
     """Whose card it is; None: there is no such card."""
     aborted_at: datetime | None
+    card_token: str | None = field(default=None, repr=False)
     operations: list[CardOperation] = field(default_factory=list[CardOperation])
 
     def done(self, kind: K) -> list[CardOperation]:
@@ -85,6 +91,36 @@ def record_of(traced: TracedAuthorization) -> EffectRecord | None:
         state="AUTHORIZED" if traced.held else "CAPTURED",
         at=known.updated_at,
     )
+
+
+# -- the outside ----------------------------------------------------------------------------------------------------
+
+
+def claim_on(traced: TracedAuthorization) -> EffectRecord | None:
+    """What the gateway should have on record; None when nothing. A card is known by its token's fingerprint."""
+    record = record_of(traced)
+    return record and replace(record, party=_fingerprint(traced.card_token or ""), account=None, at=None)
+
+
+def told_by(traced: TracedAuthorization, theirs: GatewayRecord) -> EffectRecord | None:
+    """What the gateway has on record, in the same words; None where it is nothing to either side."""
+    taken = theirs.captured_minor - theirs.refunded_minor
+    held = theirs.state == "authorized" and not traced.let_go
+    if not held and not taken and record_of(traced) is None:
+        return None
+    return EffectRecord(
+        effect_id=theirs.authorization_id,
+        kind="card_authorization",
+        party=_fingerprint(theirs.card_token),
+        asset=theirs.asset,
+        amount_minor=-theirs.amount_minor,
+        captured_minor=taken,
+        state="AUTHORIZED" if held else "CAPTURED" if taken else theirs.state.upper(),
+    )
+
+
+def _fingerprint(card_token: str) -> str:
+    return f"card:{hashlib.sha256(card_token.encode()).hexdigest()[:24]}"
 
 
 # -- where rows contradict each other -------------------------------------------------------------------------------
@@ -149,7 +185,7 @@ def _operation_faults(traced: TracedAuthorization) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class _Found:
+class Found:
     """Everything of one processing."""
 
     authorizations: list[TracedAuthorization] = field(default_factory=list[TracedAuthorization])
@@ -173,12 +209,15 @@ class CardEffects:
     async def own_view(self, processing_ids: Sequence[str]) -> dict[str, Own]:
         """Effects, and where rows contradict each other."""
         own: dict[str, Own] = {}
-        for processing_id, found in (await self._read(processing_ids)).items():
+        for processing_id, found in (await self.read(processing_ids)).items():
             for each in found.authorizations:
                 for text in contradictions(each):
                     found.within.append(contradiction(SERVICE, each.authorization.authorization_id, text))
+            settled = [each for each in found.authorizations if not each.in_flight]
+            claims = [claim for each in settled if (claim := claim_on(each)) is not None]
             own[processing_id] = Own(
                 effects=found.effects(),
+                claims={NETWORK: claims} if claims else {},
                 in_flight=not found.within and any(each.in_flight for each in found.authorizations),
                 callers=found.callers,
                 within=found.within,
@@ -187,7 +226,7 @@ class CardEffects:
 
     async def list_effects(self, request: ListEffects) -> EffectsPage:
         """The authorizations of some processings, of one caller or of all."""
-        found = await self._read(request.processing_ids)
+        found = await self.read(request.processing_ids)
         return EffectsPage(
             processings=[
                 ProcessingEffects(
@@ -201,7 +240,9 @@ class CardEffects:
             ]
         )
 
-    async def _read(self, processing_ids: Sequence[str]) -> dict[str, _Found]:
+    async def read(self, processing_ids: Sequence[str]) -> dict[str, Found]:
+        """Everything of these processings, as it is at one instant."""
+
         async def read(connection: Connection) -> tuple[list[asyncpg.Record], ...]:
             made = await connection.fetch(_SQL["authorizations_of_processings"], list(processing_ids))
             ids = [row["authorization_id"] for row in made]
@@ -209,21 +250,48 @@ class CardEffects:
             return made, operations, await connection.fetch(_SQL["orphaned_operations"], list(processing_ids))
 
         made, operations, orphans = await self._database.transaction(store.ROLE, read, isolation="repeatable_read")
-        found: dict[str, _Found] = {}
+        found: dict[str, Found] = {}
         known: dict[Any, TracedAuthorization] = {}
         for row in made:
             known[row["authorization_id"]] = traced = _traced(row)
-            found.setdefault(row["processing_id"], _Found()).authorizations.append(traced)
+            found.setdefault(row["processing_id"], Found()).authorizations.append(traced)
         for row in operations:
             known[row["authorization_id"]].operations.append(store.operation_of(row))
         for row in orphans:
             text = f"it is missing, though there is an operation on it ({row['operation_id'].hex})"
-            into = found.setdefault(row["processing_id"], _Found())
+            into = found.setdefault(row["processing_id"], Found())
             into.within.append(contradiction(SERVICE, f"cau_{row['authorization_id'].hex}", text))
         return found
+
+
+class CardNetwork:
+    """The outside's own records of our authorizations, as a dependency of this service."""
+
+    def __init__(self, effects: CardEffects, gateway: Gateway) -> None:
+        self._effects = effects
+        self._gateway = gateway
+
+    async def list_effects(self, request: ListEffects, /) -> EffectsPage:
+        """What the gateway has on record of these processings; what is under way is not asked about."""
+        asked = {
+            each.authorization.authorization_id: (processing_id, each)
+            for processing_id, found in (await self._effects.read(request.processing_ids)).items()
+            for each in found.authorizations
+            if not each.unseen and not each.in_flight
+        }
+        told: dict[str, list[EffectRecord]] = {}
+        for theirs in await self._gateway.records(list(asked)) if asked else ():
+            processing_id, traced = asked[theirs.authorization_id]
+            if (record := told_by(traced, theirs)) is not None:
+                told.setdefault(processing_id, []).append(record)
+        return EffectsPage(
+            processings=[ProcessingEffects(processing_id=one, effects=each) for one, each in told.items()]
+        )
 
 
 def _traced(row: asyncpg.Record) -> TracedAuthorization:
     authorization = store.authorization_of(row)
     busy = row["busy_with"] is not None
-    return TracedAuthorization(authorization, busy, row["caller"], row["holder_id"], row["aborted_at"])
+    return TracedAuthorization(
+        authorization, busy, row["caller"], row["holder_id"], row["aborted_at"], row["card_token"]
+    )

@@ -6,19 +6,21 @@ raised: Unavailable (surely nothing was done) or Unknown; everything else is an 
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from kessai.foundation.errors import Unavailable
 from kessai.foundation.outbound import Answer, Destination, NotSent, Outbound, OutboundCounts, Unanswered
 from kessai.services.cardgateway.api import OperationKind as K
-from kessai.services.cardgateway.domain import Instruction, Outcome, Plastic, unavailable, word_for
+from kessai.services.cardgateway.domain import GatewayRecord, Instruction, Outcome, Plastic, unavailable, word_for
 
 REFUSED = (402, 409, 422)
-"""The gateway understood, and says no; any other 4xx means that we are not on speaking terms."""
+"""The gateway understood, and says no; any other 4xx says nothing of what was done."""
 
-
+RECORDS_AT_ONCE = 100
+"""Authorizations of one question about records."""
 TIMEOUT_S = 3.0
 """One call: well below the time that a caller is kept waiting, so that there is time to inquire."""
 
@@ -59,6 +61,10 @@ class Gateway(Protocol):
         """What became of an instruction; None when it has not arrived (so far)."""
         ...
 
+    async def records(self, authorization_ids: Sequence[str]) -> list[GatewayRecord]:
+        """The gateway's own records of those authorizations that it knows; without effect."""
+        ...
+
     async def close(self) -> None:
         """Let the connections go."""
         ...
@@ -76,6 +82,21 @@ class _Authorization(msgspec.Struct, frozen=True):
     action_url: str | None = None
     challenge: str | None = None
     operations: list[_Operation] = []
+
+
+class _Record(msgspec.Struct, frozen=True):
+    id: str
+    state: str
+    card_token: str
+    amount: int
+    currency: str
+    captured: int
+    refunded: int
+
+
+class _Records(msgspec.Struct, frozen=True):
+    ids: list[str]
+    records: list[_Record]
 
 
 class _Card(msgspec.Struct, frozen=True):
@@ -149,6 +170,22 @@ class HttpGateway:
         if answer.refused:
             raise _estranged(answer)
         return _outcome(_authorization(answer, instruction), instruction)
+
+    async def records(self, authorization_ids: Sequence[str]) -> list[GatewayRecord]:
+        """The gateway's own records of those authorizations that it knows; without effect."""
+        ids = list(authorization_ids)
+        pages = [ids[at : at + RECORDS_AT_ONCE] for at in range(0, len(ids), RECORDS_AT_ONCE)]
+        found = await asyncio.gather(*(self._records(page) for page in pages))
+        return [each for page in found for each in page]
+
+    async def _records(self, ids: list[str]) -> list[GatewayRecord]:
+        answer = await self._out.call("POST", "/v1/records", {"ids": ids}, safe=True)
+        if answer.refused:
+            raise _estranged(answer)
+        told = answer.decode(_Records)
+        if told.ids != ids or not {each.id for each in told.records} <= set(ids):
+            raise _unfit(answer)
+        return [_record(each) for each in told.records]
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -251,6 +288,18 @@ def _plastic(answer: Answer, card_id: str) -> Plastic:
     )
 
 
+def _record(told: _Record) -> GatewayRecord:
+    return GatewayRecord(
+        authorization_id=told.id,
+        card_token=told.card_token,
+        state=told.state,
+        amount_minor=told.amount,
+        asset=told.currency,
+        captured_minor=told.captured,
+        refunded_minor=told.refunded,
+    )
+
+
 def _is_missing(answer: Answer, code: str) -> bool:
     return answer.status == 404 and answer.decode(_Problem).code == code
 
@@ -260,5 +309,6 @@ def _unfit(answer: Answer) -> Unanswered:
     return Unanswered("answer_unfit", "The gateway answered something else.", status=answer.status)
 
 
-def _estranged(answer: Answer) -> Unavailable:
-    return Unavailable("card_gateway_estranged", "The card gateway does not accept our calls.", status=answer.status)
+def _estranged(answer: Answer) -> Unanswered:
+    """No refusal that the gateway documents: it may be somebody's between us, and says nothing of what was done."""
+    return Unanswered("card_gateway_estranged", "The card gateway does not accept our calls.", status=answer.status)

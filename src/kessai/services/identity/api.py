@@ -15,6 +15,7 @@ from typing import Annotated, Protocol
 import msgspec
 
 from kessai.foundation.contract import Label, Message, PageLimit, Reference, verb
+from kessai.sdk.processing.api import ServiceName
 
 KeyId = Annotated[str, msgspec.Meta(pattern=r"^key_[0-9a-f]{32}$")]
 KeyName = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -45,6 +46,8 @@ class Scope(StrEnum):
     """For the platform's own services: the processing id that a call names is believed."""
 
 
+SERVICE_SCOPES = frozenset({Scope.INTERNAL, Scope.TRACER_PARTICIPATE})
+"""What a key needs that acts in a service's name."""
 Scopes = Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=len(Scope))]
 
 
@@ -54,6 +57,9 @@ class CreateKey(Message):
     name: KeyName
     """For people: who holds it, what for."""
     scopes: Scopes
+    service: ServiceName | None = None
+    """A service that takes part in the Processing Tracer: what is done with this key, it did. Needs the scopes
+    `internal` and `tracer:participate`. Approvals and keys are asked for under the key all the same."""
 
 
 class ApiKey(Message):
@@ -68,6 +74,8 @@ class ApiKey(Message):
     created_by: str
     """The key that made it, or `internal`."""
     revoked_at: datetime | None
+    service: str | None = None
+    """In whose name it acts."""
 
 
 class CreatedKey(Message):

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from kessai.foundation.errors import Conflict, Refused
+from kessai.foundation.errors import Conflict, Invalid, Refused
 from kessai.foundation.ids import ApiKeyId, derived_hex
 from kessai.services.identity.api import (
+    SERVICE_SCOPES,
     Approval,
     ApprovalState,
     ApprovalStep,
@@ -40,6 +41,7 @@ class KeyRecord:
     created_at: datetime
     created_by: str
     revoked_at: datetime | None = None
+    service: str | None = None
 
 
 def new_secret() -> str:
@@ -58,8 +60,13 @@ def digest_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def record_of(secret: str, *, name: str, scopes: list[str], created_at: datetime, created_by: str) -> KeyRecord:
-    """What is stored of a new key; its scopes each once, in order."""
+def record_of(
+    secret: str, *, name: str, scopes: list[str], created_at: datetime, created_by: str, service: str | None = None
+) -> KeyRecord:
+    """What is stored of a new key; its scopes each once, in order. Raises Invalid where it lacks a service's."""
+    if service is not None and not set(scopes) >= SERVICE_SCOPES:
+        text = "A key that acts in a service's name needs the scopes internal and tracer:participate."
+        raise Invalid("invalid_request", text, field="$.scopes")
     key_id = key_id_of(secret)
     assert key_id is not None
     return KeyRecord(
@@ -70,6 +77,7 @@ def record_of(secret: str, *, name: str, scopes: list[str], created_at: datetime
         scopes=tuple(sorted(set(scopes))),
         created_at=created_at,
         created_by=created_by,
+        service=service,
     )
 
 

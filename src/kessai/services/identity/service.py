@@ -85,7 +85,9 @@ class IdentityService:
     async def create_key(self, request: CreateKey, /) -> CreatedKey:
         """Make an API key; the answer shows its secret, once."""
         secret = new_secret()
-        record = self._record(secret, request.name, list(request.scopes), current_call().caller)
+        record = self._record(
+            secret, request.name, list(request.scopes), current_call().caller, service=request.service
+        )
         await self._database.transaction(_ROLE, lambda connection: store.insert_keys(connection, [record]))
         return CreatedKey(key=_shown(record), secret=secret)
 
@@ -245,8 +247,11 @@ class IdentityService:
 
     # -- parts --------------------------------------------------------------------------------------------------
 
-    def _record(self, secret: str, name: str, scopes: list[str], created_by: str) -> KeyRecord:
-        return record_of(secret, name=name, scopes=scopes, created_at=self._clock.now(), created_by=created_by)
+    def _record(
+        self, secret: str, name: str, scopes: list[str], created_by: str, *, service: str | None = None
+    ) -> KeyRecord:
+        now = self._clock.now()
+        return record_of(secret, name=name, scopes=scopes, created_at=now, created_by=created_by, service=service)
 
     async def _look_up(self, secret: str, digest: bytes) -> Principal:
         key_id = key_id_of(secret)
@@ -261,7 +266,7 @@ class IdentityService:
         if not records or not opens(records[0], digest):
             self._known.pop(digest, None)
             raise _invalid()
-        principal = Principal(key_id, frozenset(records[0].scopes))
+        principal = Principal(key_id, frozenset(records[0].scopes), records[0].service)
         self._remember(digest, principal, asked_at + CACHE_TTL_S)
         return principal
 
@@ -330,6 +335,7 @@ def _shown(record: KeyRecord) -> ApiKey:
         created_at=record.created_at,
         created_by=record.created_by,
         revoked_at=record.revoked_at,
+        service=record.service,
     )
 
 

@@ -29,6 +29,7 @@ async def insert_keys(connection: Connection, records: Sequence[KeyRecord]) -> N
         [" ".join(record.scopes) for record in records],
         [record.created_at for record in records],
         [record.created_by for record in records],
+        [record.service for record in records],
     )
 
 
@@ -177,4 +178,5 @@ def _record(row: asyncpg.Record) -> KeyRecord:
         created_at=row["created_at"],
         created_by=row["created_by"],
         revoked_at=row["revoked_at"],
+        service=row["service"],
     )

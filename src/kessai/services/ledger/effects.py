@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 
 from kessai.foundation.clock import Clock
-from kessai.foundation.db import Connection, Database, load_queries, role_of
+from kessai.foundation.db import Connection, Database, load_queries, plan_by_index, role_of
 from kessai.foundation.ids import ID_PATTERN, bare
 from kessai.sdk.processing.api import Difference, EffectsPage, ListEffects, ProcessingEffects
 from kessai.sdk.processing.participant import Own
@@ -84,7 +84,7 @@ class LedgerEffects:
 
     async def list_effects(self, request: ListEffects) -> EffectsPage:
         """The exchanges of some processings, of one caller or of all."""
-        read = await self._read(request.processing_ids)
+        read = await self._read(request.processing_ids, whole=False)
         now, holder_of, told = self._clock.now(), self._holders.get, list[ProcessingEffects]()
         for processing_id, found in read.items():
             mine = [each for each in found.exchanges if request.caller in (None, each.caller)]
@@ -101,12 +101,16 @@ class LedgerEffects:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    async def _read(self, processing_ids: Sequence[str]) -> dict[str, _Found]:
+    async def _read(self, processing_ids: Sequence[str], *, whole: bool = True) -> dict[str, _Found]:
+        """Exchanges as they stand; `whole`: with what was done to them, which only contradictions are found by."""
         ids = list(processing_ids)
 
         async def read(connection: Connection) -> _Rows:
+            await plan_by_index(connection)
             exchanges = await connection.fetch(_SQL["exchanges_of_processings"], ids)
             exchanges = [row for row in exchanges if not is_refusal(row["record"])]
+            if not whole:
+                return _Rows(exchanges, [], set())
             actions = await connection.fetch(_SQL["actions_of_processings"], ids)
             actions = [row for row in actions if not is_refusal(row["record"])]
             known = {row["exchange_id"] for row in exchanges}

@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 
 from kessai.foundation.clock import Clock
-from kessai.foundation.db import Connection, Database, load_queries
+from kessai.foundation.db import Connection, Database, load_queries, plan_by_index
 from kessai.sdk.processing.api import Difference, EffectRecord, EffectsPage, ListEffects, ProcessingEffects
 from kessai.sdk.processing.participant import Own
 from kessai.sdk.processing.within import contradiction
@@ -94,6 +94,7 @@ class PaymentEffects:
         ids = list(processing_ids)
 
         async def read(connection: Connection) -> list[list[asyncpg.Record]]:
+            await plan_by_index(connection)
             names = ("payments_of_processings", "steps_of_processings", "refunds_of_processings")
             return [await connection.fetch(_SQL[name], ids) for name in names]
 

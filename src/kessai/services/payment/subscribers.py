@@ -6,9 +6,15 @@ import structlog
 
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Connection, Database
-from kessai.foundation.errors import PaymentError
+from kessai.foundation.errors import PaymentError, Unavailable, Unknown
 from kessai.foundation.events import Event, Subscription
-from kessai.services.bank.api import FINAL_STATES, TOPIC_DEBIT, TOPIC_TRANSFER, InstructionChanged
+from kessai.services.bank.api import (
+    FINAL_STATES,
+    TOPIC_DEBIT,
+    TOPIC_TRANSFER,
+    InstructionChanged,
+    InstructionState,
+)
 from kessai.services.payment.service import PaymentService
 from kessai.services.payment.store import SCHEMA
 
@@ -42,15 +48,19 @@ def bank_results(database: Database, clock: Clock, payments: PaymentService) -> 
     """The subscription that goes on with a payment when the bank has come to an end with its debit or transfer.
 
     The event only says where to look: what the bank says is asked for anew, under an id derived from the payment, so
-    that an event heard twice or late does nothing more. What cannot go on now (another action is under way) is found
-    by the job that looks after waiting payments.
+    that an event heard twice or late does nothing more. What came back is noted first, for a payment that is captured
+    waits for nobody; so the job that looks after payments finds whatever cannot go on now. An answer that could not be
+    had is asked for again with the event.
     """
 
     async def handle(_: Connection, events: list[Event]) -> None:
-        for event in events:
-            told = event.decode(InstructionChanged)
-            if told.state in FINAL_STATES and told.reference is not None:
-                await _hear(payments, told.reference)
+        told = [event.decode(InstructionChanged) for event in events]
+        ended = {each.reference: each for each in told if each.state in FINAL_STATES and each.reference is not None}
+        came_back = [payment_id for payment_id, each in ended.items() if each.state is InstructionState.RETURNED]
+        if came_back:
+            await payments.note_came_back(came_back)
+        for payment_id in ended:
+            await _hear(payments, payment_id)
 
     return Subscription(
         database,
@@ -66,5 +76,7 @@ def bank_results(database: Database, clock: Clock, payments: PaymentService) -> 
 async def _hear(payments: PaymentService, payment_id: str) -> None:
     try:
         await payments.hear_from_bank(payment_id)
-    except PaymentError as error:
+    except (Unavailable, Unknown):
+        raise
+    except PaymentError as error:  # another action is under way, or it is settled: the job looks again
         log.warning("bank_result_waits", payment_id=payment_id, error=str(error))

@@ -11,7 +11,7 @@ import structlog
 
 from kessai.foundation.clock import SandboxClock
 from kessai.foundation.db import Database
-from kessai.foundation.errors import Invalid, Unavailable
+from kessai.foundation.errors import Invalid, Unavailable, Unknown
 from kessai.services.sandbox import store
 from kessai.services.sandbox.api import AdvanceClock, ClockState, FreezeClock, GetClock, JobDone, ThawClock
 
@@ -99,7 +99,7 @@ class SandboxService:
             await asyncio.sleep(POLL_S)
             try:
                 await self._follow_once()
-            except Unavailable as error:
+            except (Unavailable, Unknown) as error:
                 log.warning("sandbox_clock_waits", error=str(error))
 
     def _state(self, jobs: list[JobDone]) -> ClockState:

@@ -14,6 +14,7 @@ from kessai.foundation.events.outbox import Pauses, bell, rung
 from kessai.foundation.lease import LEASE_S, Lease, hold
 from kessai.sdk.processing.api import TOPIC_TOUCHED, ProcessingTouched
 from kessai.services.tracer.service import TracerService
+from kessai.services.tracer.service.repairing import Repairer
 from kessai.services.tracer.store import SCHEMA
 from kessai.services.tracer.store.touches import Touch, touch
 
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 POLL_S = 0.5
 """Pause before touches that another process kept are looked for; it grows while there are none."""
 POLL_S_MAX = 8.0
+GATHER_S = 0.2
+"""Between two deliveries of touches: they are opened less often than that."""
 
 
 def touched_processings(database: Database, clock: Clock, tracer: TracerService, source: str) -> Subscription:
@@ -41,6 +44,7 @@ def touched_processings(database: Database, clock: Clock, tracer: TracerService,
         name=f"tracer.touched_by_{source}",
         handler=handle,
         clock=clock,
+        pause_s=GATHER_S,
     )
 
 
@@ -88,3 +92,32 @@ class TouchedLoop:
                 await asyncio.sleep(self._pause_s)  # what comes meanwhile shares the revision
         finally:
             doorbell.forget(waiter)
+
+
+class RepairLoop:
+    """Repairs what rules cover, every so often; several processes may open it, one works at a time."""
+
+    def __init__(self, database: Database, repairer: Repairer, *, lease_s: float = LEASE_S) -> None:
+        self._repairer = repairer
+        self._lease = Lease(database, SCHEMA.service, "repair-findings", lease_s=lease_s)
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin in the background."""
+        self._task = asyncio.create_task(hold(self._lease, self._work))
+
+    async def close(self) -> None:
+        """Stop, and let another process go on; what was told and not answered is told again."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _work(self) -> None:
+        pauses = Pauses(POLL_S, POLL_S_MAX)
+        while True:
+            answers = 0
+            try:
+                answers = await self._repairer.run()
+            except PaymentError as error:
+                log.warning("repairs_wait", error=str(error))
+            await asyncio.sleep(pauses.after(found=answers > 0))

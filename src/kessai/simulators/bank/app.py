@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -28,6 +28,12 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     account: Account
     amount: int
     mandate_id: str | None = None
+
+
+class RecordsBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Which orders."""
+
+    ids: Annotated[list[str], msgspec.Meta(max_length=PAGE_MAX)]
 
 
 class DownBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +86,7 @@ class Counter:
                 Route("/v1/debits/{id}", self._client("debit", self._take("debit")), methods=["PUT"]),
                 Route("/v1/debits/{id}", self._client("inquire", self._find("debit")), methods=["GET"]),
                 Route("/v1/results", self._client("results", self._results), methods=["GET"]),
+                Route("/v1/records", self._records, methods=["POST"]),
                 Route("/v1/statement", self._client("statement", self._statement), methods=["GET"]),
                 Route("/control/faults", self._control(self._program), methods=["POST"]),
                 Route("/control/faults", self._control(self._clear), methods=["DELETE"]),
@@ -157,6 +164,29 @@ class Counter:
         after = int(words.get("after", 0))
         lines = self.books.statement(words.get("date"), after, _limit(words.get("limit")))
         return {"after": after, "lines": lines, "balance": self.books.client_balance}
+
+    async def _records(self, request: Request) -> Response:
+        """Those of the orders that there are, with what they did to the client's account.
+
+        Meets only faults that name `records`.
+        """
+        if self.faults.down:
+            return Cut()
+        if request.headers.get("authorization") != f"Bearer {self._key}":
+            return _json({"code": "unauthorized"}, 401)
+        self.requests.append(Asked(verb="records", id=""))
+        body, fault = await body_of(request), self.faults.take("records", "", named=True)
+        await pause(fault.delay_ms if fault else 0)
+        reply = _answered("", lambda: self._recorded(msgspec.json.decode(body, type=RecordsBody).ids))
+        return spoiled(reply, fault)
+
+    def _recorded(self, ids: list[str]) -> dict[str, Any]:
+        self.books.settle_due()
+        found = (self.books.orders.get(each) for each in ids)
+        return {"ids": ids, "records": [self._record(each) for each in found if each is not None]}
+
+    def _record(self, order: Order) -> dict[str, Any]:
+        return {**_shown(order), "kind": order.kind, "amount": order.amount, "booked": self.books.booked(order.id)}
 
     # -- controls -----------------------------------------------------------------------------------------------
 

@@ -56,6 +56,8 @@ class Books:
         self.on_its_way = 0
         """Taken off the client's account and not yet at its end."""
         self._lines: list[StatementLine] = []
+        self._lines_of: dict[str, list[int]] = {}
+        """Where each order's lines are."""
         self._mandates: dict[str, str] = {}
         self._fates: list[Fate] = []
         self._now = now
@@ -235,6 +237,10 @@ class Books:
         found = [each for each in self._lines[after:] if day in (None, each.date)]
         return found if limit is None else found[:limit]
 
+    def booked(self, order_id: str) -> int:
+        """What an order did to the client's account, all its lines together."""
+        return sum(self._lines[index].amount for index in self._lines_of.get(order_id, ()))
+
     @property
     def total(self) -> int:
         """All money in the bank."""
@@ -325,6 +331,7 @@ class Books:
 
     def _book(self, order: Order, amount: int, words: str, at: datetime) -> None:
         self.client_balance += amount
+        self._lines_of.setdefault(order.id, []).append(len(self._lines))
         self._lines.append(
             msgspec.convert(
                 {

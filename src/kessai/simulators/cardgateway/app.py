@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -56,6 +56,12 @@ class RegisterBody(msgspec.Struct, frozen=True, kw_only=True):
     """Keep the card of a form."""
 
     form_token: str
+
+
+class RecordsBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Which authorizations."""
+
+    ids: Annotated[list[str], msgspec.Meta(max_length=STATEMENT_PAGE)]
 
 
 class FormBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +121,7 @@ class Counter:
                     Route(f"{operation}/{verb}", self._merchant(verb, self._operate(verb)), methods=["PUT"])
                     for verb in ("complete", "capture", "void", "refund")
                 ),
+                Route("/v1/records", self._records, methods=["POST"]),
                 Route("/v1/statement", self._statement, methods=["GET"]),
                 Route("/forms", self._form, methods=["POST"]),
                 Route("/challenges/{id}", self._challenge, methods=["POST"]),
@@ -143,6 +150,8 @@ class Counter:
             reply = _json({})
             if fault is None or fault.effect:
                 reply = _answered(asked, lambda: act(request, body, fault and fault.refuse))
+                if fault is not None and fault.undone:
+                    self.books.relapse(about)
             await pause(fault.reply_delay_ms if fault else 0)
             return spoiled(reply, fault)
 
@@ -214,6 +223,23 @@ class Counter:
         if authorization is None:
             raise Declined("authorization_not_found", 404)
         return self._shown(authorization)
+
+    async def _records(self, request: Request) -> Response:
+        """Those of the authorizations that there are; meets only faults that name `records`."""
+        if self.faults.down:
+            return Cut()
+        if request.headers.get("authorization") != f"Bearer {self._key}":
+            return _json({"code": "unauthorized"}, 401)
+        asked = Asked(verb="records", id="")
+        self.requests.append(asked)
+        body, fault = await body_of(request), self.faults.take("records", "", named=True)
+        await pause(fault.delay_ms if fault else 0)
+        reply = _answered(asked, lambda: self._recorded(msgspec.json.decode(body, type=RecordsBody).ids))
+        return spoiled(reply, fault)
+
+    def _recorded(self, ids: list[str]) -> dict[str, Any]:
+        found = (self.books.authorizations.get(each) for each in ids)
+        return {"ids": ids, "records": [self._shown(each) for each in found if each is not None]}
 
     async def _statement(self, request: Request) -> Response:
         """Every authorization with its operations, in the order of their coming, a page at a time."""

@@ -78,7 +78,7 @@ class Authorization(msgspec.Struct, kw_only=True):
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the file: what was asked, with everything that chance decided."""
 
-    do: Literal["form", "card", "forget", "authorize", "challenge", "complete", "capture", "void", "refund"]
+    do: Literal["form", "card", "forget", "authorize", "challenge", "complete", "capture", "void", "refund", "relapse"]
     id: str
     at: datetime
     operation_id: str = ""
@@ -251,6 +251,11 @@ class Books:
             )
         return self._operate("void", authorization_id, operation_id, 0, True, refuse)
 
+    def relapse(self, authorization_id: str) -> None:
+        """Lose a release: the hold stands again, though the merchant was told that it does not."""
+        if self.authorizations[authorization_id].state == "voided":
+            self._write(Line(do="relapse", id=authorization_id, at=self._now()))
+
     def _operate(
         self, kind: Literal["complete", "capture", "void", "refund"], authorization_id: str, operation_id: str,
         amount: int, final: bool, refuse: str | None,
@@ -327,6 +332,8 @@ class Books:
                     id=line.id, state="voided", card_token="", amount=0, currency="", at=line.at
                 )
                 _operated(self.authorizations[line.id], line)
+            case "relapse":
+                self.authorizations[line.id].state = "authorized"
             case "complete" | "capture" | "void" | "refund":
                 _operated(self.authorizations[line.id], line)
 

@@ -57,7 +57,7 @@ SELECT 'instruction' AS relation, CASE i.kind WHEN 'transfer' THEN 'btr_' ELSE '
         WHEN i.kind = 'debit' AND NOT a.debits THEN 'it debits an account without a mandate'
         ELSE format('its owner is %s, its account''s is %s', i.owner_id, a.owner_id) END AS sentence
 FROM bank.instruction AS i LEFT JOIN bank.account AS a ON a.account_id = i.account_id
-WHERE a.account_id IS NULL OR a.state <> 'ACTIVE' OR a.owner_id <> i.owner_id OR a.owner_kind <> i.owner_kind OR (i.kind = 'debit' AND NOT a.debits)
+WHERE a.account_id IS NULL OR a.state <> 'ACTIVE' OR a.owner_id <> i.owner_id OR a.owner_kind <> i.owner_kind OR (i.kind = 'debit' AND NOT a.debits AND i.failure_code IS DISTINCT FROM 'aborted')
 LIMIT $1;
 
 -- name: unpublished_instruction_steps

@@ -1,14 +1,13 @@
+-- name: message_turn
+-- The lock lets its senders arrive one after the other, and waits for whoever is just letting it rest.
+SELECT wake_at IS NOT NULL AS resting FROM {schema}.workflow_open WHERE workflow_id = $1::text FOR UPDATE;
+
 -- name: message_send
-INSERT INTO {schema}.workflow_inbox (workflow_id, message_id, kind, name, payload, sent_at, consumed)
-SELECT $1::text, $2::text, $3::smallint, $4::text, $5::bytea, $6::timestamptz, false
-WHERE EXISTS (SELECT o.workflow_id FROM {schema}.workflow_open AS o WHERE o.workflow_id = $1::text)
-    OR EXISTS (SELECT q.workflow_id FROM {schema}.workflow_queued AS q WHERE q.workflow_id = $1::text)
+INSERT INTO {schema}.workflow_inbox (workflow_id, message_id, kind, name, payload, sent_at, consumed, arrival)
+SELECT $1::text, $2::text, $3::smallint, $4::text, $5::bytea, $6::timestamptz, false,
+    1 + coalesce((SELECT max(i.arrival) FROM {schema}.workflow_inbox AS i WHERE i.workflow_id = $1::text), 0)
 ON CONFLICT (workflow_id, message_id) DO NOTHING
 RETURNING message_id;
-
--- name: message_for_resting
--- The lock waits for whoever is just letting it rest.
-SELECT wake_at IS NOT NULL AS resting FROM {schema}.workflow_open WHERE workflow_id = $1::text FOR UPDATE;
 
 -- name: message_wakes
 UPDATE {schema}.workflow_open SET wake_at = $2::timestamptz WHERE workflow_id = $1::text AND wake_at > $2::timestamptz;
@@ -23,7 +22,12 @@ WHERE o.workflow_id = workflow_inbox.workflow_id AND o.executor_id = $1::text
     AND NOT workflow_inbox.consumed
     AND (workflow_inbox.seen_by IS DISTINCT FROM $1::text OR workflow_inbox.workflow_id = ANY($2::text[]))
 RETURNING workflow_inbox.workflow_id, workflow_inbox.message_id, workflow_inbox.kind, workflow_inbox.name,
-    workflow_inbox.payload, workflow_inbox.sent_at;
+    workflow_inbox.payload, workflow_inbox.sent_at, workflow_inbox.arrival;
+
+-- name: messages_take_queued
+UPDATE {schema}.workflow_inbox SET seen_by = $1::text
+WHERE workflow_id = ANY($2::text[]) AND NOT consumed
+RETURNING workflow_id, message_id, kind, name, payload, sent_at, arrival;
 
 -- name: message_consume
 UPDATE {schema}.workflow_inbox SET consumed = true
@@ -32,7 +36,7 @@ WHERE workflow_inbox.workflow_id = u.workflow_id AND workflow_inbox.message_id =
 
 -- name: messages_of
 SELECT message_id, kind, name, sent_at, consumed FROM {schema}.workflow_inbox
-WHERE workflow_id = $1::text ORDER BY sent_at, message_id LIMIT 1000;
+WHERE workflow_id = $1::text ORDER BY arrival, sent_at, message_id LIMIT 1000;
 
 -- name: answer_insert
 INSERT INTO {schema}.workflow_answer (workflow_id, message_id, failed, outcome, answered_at)
@@ -240,11 +244,13 @@ WHERE queue = $1::text AND workflow_id = $2::text AND executor_id = $3::text;
 UPDATE {schema}.workflow_queued SET executor_id = $1::text WHERE workflow_id = ANY($2::text[]);
 
 -- name: queue_release
+-- Claimed, and not begun: by an executor that is gone, or by this one, which was never told that its claim came through.
 UPDATE {schema}.workflow_queued SET executor_id = NULL
 WHERE queue = ANY($1::text[]) AND executor_id IS NOT NULL
     AND NOT EXISTS (SELECT o.workflow_id FROM {schema}.workflow_open AS o WHERE o.workflow_id = workflow_queued.workflow_id)
-    AND NOT EXISTS (
-        SELECT l.name FROM {schema}.lease AS l WHERE l.name = 'workflow/' || workflow_queued.executor_id
+    AND (
+        (executor_id = $2::text AND NOT (workflow_id = ANY($3::text[])))
+        OR NOT EXISTS (SELECT l.name FROM {schema}.lease AS l WHERE l.name = 'workflow/' || workflow_queued.executor_id)
     );
 
 -- name: queue_leave
@@ -284,7 +290,8 @@ SELECT EXISTS (
 ) AS found,
     (SELECT count(*) FROM {schema}.workflow_open AS p WHERE p.parked_error IS NOT NULL AND NOT p.compensating) AS parked,
     (SELECT count(*) FROM {schema}.workflow_open AS s WHERE s.parked_error IS NOT NULL AND s.compensating) AS stuck,
-    (SELECT min(r.wake_at) FROM {schema}.workflow_open AS r WHERE r.wake_at IS NOT NULL) AS wakes_at;
+    (SELECT min(r.wake_at) FROM {schema}.workflow_open AS r WHERE r.wake_at IS NOT NULL) AS wakes_at,
+    (SELECT count(*) FROM {schema}.workflow_open AS m WHERE m.executor_id = $3::text AND m.parked_error IS NULL) AS mine;
 
 -- name: partitions
 SELECT c.relname::text AS name FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
@@ -330,6 +337,12 @@ ORDER BY t.workflow_id LIMIT $3::int;
 
 -- name: forget_ids
 DELETE FROM {schema}.workflow_taken WHERE workflow_id = ANY($1::text[]);
+
+-- name: forget_tokens
+-- Of flushes of executors that are gone.
+DELETE FROM {schema}.workflow_flush WHERE NOT EXISTS (
+    SELECT l.name FROM {schema}.lease AS l WHERE l.name = 'workflow/' || workflow_flush.executor_id
+);
 
 -- name: forget_messages
 DELETE FROM {schema}.workflow_inbox USING {schema}.workflow_done AS d

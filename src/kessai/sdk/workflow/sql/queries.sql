@@ -88,15 +88,11 @@ LEFT JOIN {schema}.workflow_done AS d ON d.workflow_id = t.workflow_id AND d.sta
 WHERE t.workflow_id = $1::text;
 
 -- name: drop_lapsed
-DELETE FROM {schema}.lease
-WHERE name = ANY($1::text[]) AND lease_until <= $2::timestamptz
-RETURNING holder;
+-- Tokens of flushes stay for a day: an executor that stalled may yet ask what became of its last one.
+DELETE FROM {schema}.lease WHERE name = ANY($1::text[]) AND lease_until <= $2::timestamptz;
 
 -- name: lapsed
 SELECT name FROM {schema}.lease WHERE starts_with(name, 'workflow/') AND lease_until <= $1::timestamptz LIMIT 100;
-
--- name: forget_executors
-DELETE FROM {schema}.workflow_flush WHERE executor_id = ANY($1::text[]);
 
 -- name: orphaned
 SELECT DISTINCT o.executor_id FROM {schema}.workflow_open AS o
@@ -104,8 +100,17 @@ WHERE o.parked_error IS NULL AND o.wake_at IS NULL AND NOT EXISTS (SELECT l.name
 
 -- name: adopt
 UPDATE {schema}.workflow_open SET executor_id = $1::text
-WHERE executor_id = ANY($2::text[]) AND parked_error IS NULL
+WHERE executor_id = ANY($2::text[]) AND parked_error IS NULL AND workflow_id IN (
+    SELECT a.workflow_id FROM {schema}.workflow_open AS a
+    WHERE a.executor_id = ANY($2::text[]) AND a.parked_error IS NULL ORDER BY a.workflow_id LIMIT $3::int
+)
 RETURNING workflow_id, name, version, digest, request, call, compensating, writes, started_at, deadline_at;
+
+-- name: strays
+SELECT workflow_id, name, version, digest, request, call, compensating, writes, started_at, deadline_at
+FROM {schema}.workflow_open
+WHERE executor_id = $1::text AND parked_error IS NULL AND NOT (workflow_id = ANY($2::text[]))
+ORDER BY workflow_id LIMIT $3::int;
 
 -- name: rest
 UPDATE {schema}.workflow_open SET executor_id = $4::text, wake_at = u.wake_at
@@ -117,7 +122,7 @@ WHERE workflow_open.workflow_id = u.workflow_id AND workflow_open.executor_id = 
 UPDATE {schema}.workflow_open SET wake_at = $2::timestamptz
 WHERE workflow_id = ANY($1::text[]) AND wake_at > $2::timestamptz AND EXISTS (
     SELECT i.message_id FROM {schema}.workflow_inbox AS i
-    WHERE i.workflow_id = workflow_open.workflow_id AND NOT i.consumed
+    WHERE i.workflow_id = workflow_open.workflow_id AND NOT i.consumed AND i.seen_by IS DISTINCT FROM $3::text
 );
 
 -- name: wake

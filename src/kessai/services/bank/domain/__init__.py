@@ -2,6 +2,8 @@
 
 from kessai.services.bank.domain.instructions import (
     TRANSITIONS,
+    Asked,
+    BankRecord,
     Change,
     Report,
     Result,
@@ -20,6 +22,8 @@ from kessai.services.bank.domain.reconciliation import Difference, Entry, Side, 
 __all__ = [
     "TRANSITIONS",
     "AccountState",
+    "Asked",
+    "BankRecord",
     "Change",
     "Difference",
     "Doubt",

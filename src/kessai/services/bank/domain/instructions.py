@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
 from kessai.foundation.contract import Message
 from kessai.services.bank.api import (
+    AbortInstruction,
     BankAccount,
     DebitIn,
     FailureCode,
@@ -25,6 +27,8 @@ from kessai.services.bank.api import (
 )
 
 S = InstructionState
+Asked: TypeAlias = TransferOut | DebitIn | AbortInstruction
+"""What names an instruction by its content."""
 
 TRANSITIONS: Mapping[InstructionState, frozenset[InstructionState]] = {
     S.ACCEPTED: frozenset({S.UNKNOWN, S.SENT, S.DONE, S.FAILED, S.RETURNED}),
@@ -53,6 +57,19 @@ class Result:
     report: Report
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankRecord:
+    """The bank's own record of an instruction."""
+
+    instruction_id: str
+    kind: InstructionKind
+    state: InstructionState
+    amount_minor: int
+    bank_reference: str
+    booked_minor: int
+    """What it did to the platform's account there, all lines together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """An instruction after one step."""
@@ -68,7 +85,7 @@ class Change:
 
 
 def new_instruction(
-    request: TransferOut | DebitIn,
+    request: Asked,
     instruction_id: str,
     account: BankAccount,
     *,
@@ -76,7 +93,7 @@ def new_instruction(
     now: datetime,
 ) -> Instruction:
     """An instruction that is journalled and of which the bank has not heard."""
-    kind = InstructionKind.TRANSFER if isinstance(request, TransferOut) else InstructionKind.DEBIT
+    kind = InstructionKind.TRANSFER if instruction_id.startswith("btr_") else InstructionKind.DEBIT
     return Instruction(
         instruction_id=instruction_id,
         kind=kind,
@@ -95,7 +112,7 @@ def new_instruction(
     )
 
 
-def same_order(instruction: Instruction, request: TransferOut | DebitIn) -> bool:
+def same_order(instruction: Instruction, request: Asked) -> bool:
     """Whether a repeated request asks for what was instructed."""
     asked = (request.account_id, request.amount_minor, request.reference)
     return asked == (instruction.account_id, instruction.amount_minor, instruction.reference)

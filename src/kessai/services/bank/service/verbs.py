@@ -15,15 +15,16 @@ import structlog
 from kessai.foundation.call import current_call
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
-from kessai.foundation.errors import Invalid, KeyReused, NotFound, PaymentError, Refused, Unavailable, Unknown
+from kessai.foundation.errors import Invalid, KeyReused, NotFound, Refused, Unavailable, Unknown
 from kessai.foundation.ids import bare, new_id, require_id
 from kessai.foundation.lease import LEASE_S
 from kessai.foundation.vault import Vault
-from kessai.sdk.processing.api import EffectsPage, ListEffects
-from kessai.sdk.workflow import Counts, Engine, Parked
+from kessai.sdk.processing.api import EffectSource, EffectsPage, ListEffects
+from kessai.sdk.workflow import Conflicted, Counts, Engine, Handle, Parked
 from kessai.sdk.workflow.journal import FlushHook
 from kessai.services.bank import store
 from kessai.services.bank.api import (
+    AbortInstruction,
     BankAccount,
     DebitIn,
     GetInstruction,
@@ -38,6 +39,7 @@ from kessai.services.bank.api import (
     TransferOut,
 )
 from kessai.services.bank.domain import (
+    Asked,
     Difference,
     Doubt,
     Entry,
@@ -48,10 +50,10 @@ from kessai.services.bank.domain import (
     new_instruction,
     same_order,
 )
-from kessai.services.bank.effects import BankEffects
+from kessai.services.bank.effects import PARTNER, BankEffects, PartnerBank
 from kessai.services.bank.gateways import BankConnection
 from kessai.services.bank.service.accounts import AccountDesk, away, derived, no_account
-from kessai.services.bank.workflows import Deps, Order, Overtaken, instruct, load, settle
+from kessai.services.bank.workflows import Deps, Noted, Order, Overtaken, instruct, load, prevent, settle
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +83,8 @@ class BankService(AccountDesk):
         self._deps = Deps(database, clock, bank, vault)
         self.effects = BankEffects(database)
         """What the service tells of itself to the Processing Tracer."""
+        self.outside: dict[str, EffectSource] = {PARTNER: PartnerBank(self.effects, bank)}
+        """Parties outside for which it answers there."""
         self.instructed = asyncio.Event()
         """Set when this process gives the bank something to do: its results are soon to be read."""
         self._position: int | None = None
@@ -136,6 +140,14 @@ class BankService(AccountDesk):
         """Take money from a bank account (口座振替); answers once it is journalled."""
         return await self._instruct(request, request.instruction_id or f"bdb_{derived('debit')}")
 
+    async def abort(self, request: AbortInstruction, /) -> Instruction:
+        """Make sure that what was not journalled never will be; gives how it stands."""
+        account = (await self._account(request.account_id)).account
+        after = await prevent(self._deps, self._new(request, request.instruction_id, account), current_call().caller)
+        if not same_order(after, request):
+            raise KeyReused
+        return after
+
     async def get_instruction(self, request: GetInstruction, /) -> Instruction:
         """A transfer or debit as it is known here."""
         return await self._instruction(request.instruction_id)
@@ -171,14 +183,34 @@ class BankService(AccountDesk):
             raise away() from error
 
     async def repair(self) -> int:
-        """Ask the bank about every instruction that has stood too long without an end; gives how many have moved on."""
+        """Ask the bank about every instruction that has stood too long without an end, or of which its feed told what
+        could not be read; gives how many have moved on. Raises Unavailable while the bank cannot be asked at all."""
         until = self._clock.now() - timedelta(seconds=self._patience.repair_after_s)
         moved, after = 0, store.OLDEST
         while page := await store.in_doubt(self._database, until, after, PAGE):
             for each in page:
-                moved += (await self._inquired(each.instruction_id)).version > each.version
+                moved += bool(await self._repaired(each))
             after = (page[-1].updated_at, bare(page[-1].instruction_id))
+        place = (store.FIRST, "", 0)
+        while unread := await store.unread_instructions(self._database, place, PAGE):
+            for each, position in unread:
+                found = await self._repaired(each)
+                moved += bool(found)
+                if found is not None:
+                    await store.forget_unread(self._database, each, position)
+            last, position = unread[-1]
+            place = (bare(last.instruction_id), last.kind.value, position)
         return moved
+
+    async def _repaired(self, instruction: Instruction) -> bool | None:
+        """Whether it has moved on; None: the bank gave no answer about this one, which stands in no other's way."""
+        try:
+            return (await self._inquired(instruction.instruction_id)).version > instruction.version
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("instruction_not_repaired", instruction_id=instruction.instruction_id)
+            return None
 
     async def doubt(self) -> Doubt:
         """What the bank has still to answer; an alarm when that takes longer than it may."""
@@ -200,7 +232,7 @@ class BankService(AccountDesk):
                 break
             self._position = None
             try:
-                await settle(self._deps, latest(found.results), feed=(was, found.position))
+                await settle(self._deps, latest(found.results), feed=(was, found.position), unread=found.unread)
             except Overtaken:
                 overtaken += 1  # another process has read on, or an instruction was just changed: look again
             else:
@@ -231,29 +263,39 @@ class BankService(AccountDesk):
     async def _instruct(self, request: TransferOut | DebitIn, instruction_id: str) -> Instruction:
         if (known := await self._repeated(request, instruction_id)) is not None:
             return known
-        account = await self._usable(request)
-        call = current_call()
-        instruction = new_instruction(
-            request,
-            instruction_id,
-            account,
-            processing_id=call.processing_id or new_id("prc"),
-            now=self._clock.now(),
-        )
-        self._deps.untold.add(instruction_id)
+        instruction = self._new(request, instruction_id, await self._usable(request))
         try:
-            await self._engine.start(
+            handle = await self._start(instruction, request)
+        except Conflicted:  # it was aborted meanwhile
+            return await load(self._database, instruction_id)
+        self.instructed.set()
+        # Once it is journalled nothing is read: a database that is away now says nothing of what was done.
+        return instruction if not handle.replayed else await load(self._database, instruction_id)
+
+    def _new(self, request: Asked, instruction_id: str, account: BankAccount) -> Instruction:
+        processing_id = current_call().processing_id or new_id("prc")
+        now = self._clock.now()
+        return new_instruction(request, instruction_id, account, processing_id=processing_id, now=now)
+
+    async def _start(self, instruction: Instruction, request: TransferOut | DebitIn) -> Handle[Noted]:
+        """Journal it; this process alone knows, until it tells the bank, that it surely has not done so yet."""
+        instruction_id, untold = instruction.instruction_id, self._deps.untold
+        if self._engine.run_of(instruction_id) is None:
+            untold.add(instruction_id)
+        try:
+            handle = await self._engine.start(
                 instruct,
                 Order(instruction_id=instruction_id),
                 workflow_id=instruction_id,
-                writes=[store.insertion(instruction, call.caller)],
+                writes=[store.insertion(instruction, current_call().caller)],
                 content=(request.account_id, request.amount_minor, request.reference),
             )
-        except PaymentError:
-            self._deps.untold.discard(instruction_id)
+        except BaseException:
+            untold.discard(instruction_id)
             raise
-        self.instructed.set()
-        return await load(self._database, instruction_id)
+        if self._engine.run_of(instruction_id) is None:
+            untold.discard(instruction_id)  # it is another process's, or over
+        return handle
 
     async def _repeated(self, request: TransferOut | DebitIn, instruction_id: str) -> Instruction | None:
         """What was made of the same request before; KeyReused when its id came with other content."""

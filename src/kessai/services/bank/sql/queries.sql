@@ -65,6 +65,8 @@ FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::bigi
     $9::text[], $10::timestamptz[])
     AS u (instruction_id, kind, account_id, owner_kind, owner_id, amount_minor, reference, processing_id, caller,
     created_at)
+ON CONFLICT (instruction_id, kind) DO NOTHING
+RETURNING instruction_id
 
 -- name: load_instructions
 SELECT i.instruction_id, i.kind, i.state, i.version, i.account_id, i.owner_kind, i.owner_id, i.amount_minor,
@@ -136,3 +138,25 @@ RETURNING position
 SELECT (SELECT count(*) FROM bank.instruction WHERE state IN ('ACCEPTED', 'UNKNOWN', 'SENT')) AS instructions,
     (SELECT min(created_at) FROM bank.instruction WHERE state IN ('ACCEPTED', 'UNKNOWN', 'SENT')) AS since,
     (SELECT count(*) FROM bank.account WHERE state = 'PENDING') AS mandates
+
+-- name: note_unread
+INSERT INTO bank.unread_result (instruction_id, kind, position, met_at)
+SELECT u.instruction_id, u.kind, u.position, $4
+FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS u (instruction_id, kind, position)
+ON CONFLICT (instruction_id, kind, position) DO NOTHING
+
+-- name: unread_instructions
+SELECT i.instruction_id, i.kind, i.state, i.version, i.account_id, i.owner_kind, i.owner_id, i.amount_minor,
+    i.failure_code, i.bank_reference, i.reference, i.processing_id, i.created_at, i.updated_at, r.position
+FROM bank.unread_result AS r
+JOIN bank.instruction AS i ON i.instruction_id = r.instruction_id AND i.kind = r.kind
+WHERE (r.instruction_id, r.kind, r.position) > ($1::uuid, $2::text, $3::bigint)
+ORDER BY r.instruction_id, r.kind, r.position
+LIMIT $4
+
+-- name: forget_unread
+DELETE FROM bank.unread_result
+WHERE (instruction_id, kind, position) IN (
+    SELECT u.instruction_id, u.kind, u.position
+    FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS u (instruction_id, kind, position)
+)

@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from kessai.foundation.db import Database
+from kessai.foundation.errors import Refused
 from kessai.foundation.ids import bare
 from kessai.services.cardgateway import store
-from kessai.services.cardgateway.domain import Patience
+from kessai.services.cardgateway.api import CardAuthorization, OperationKind
+from kessai.services.cardgateway.domain import Instruction, Patience, is_undone
+from kessai.services.cardgateway.gateways import Gateway
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +46,18 @@ async def unfinished(database: Database) -> list[str]:
     while page := await store.unfinished_aborts(database, bare(found[-1]) if found else store.FIRST, REPAIRED_AT_ONCE):
         found += page
     return found
+
+
+async def release_outside(gateway: Gateway, authorization: CardAuthorization, operation_id: str) -> None:
+    """Have the gateway let go of what is undone here, whatever it was told before."""
+    if not is_undone(authorization):
+        raise Refused("authorization_not_undone", "Only what is voided or refused here is released once more outside.")
+    instruction = Instruction(
+        kind=OperationKind.VOID, authorization_id=authorization.authorization_id, operation_id=operation_id
+    )
+    outcome = await gateway.instruct(instruction)
+    if outcome.refusal_code is not None and not outcome.aborted:
+        raise Refused(outcome.refusal_code, "The card gateway does not let go of it.")
 
 
 async def doubt(database: Database, patience: Patience) -> Doubt:

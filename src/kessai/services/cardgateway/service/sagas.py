@@ -141,7 +141,7 @@ class Sagas:
     async def _tell_unheard(self, authorization_id: str) -> None:
         try:
             await store.mark_unheard(self._database, authorization_id, datetime.now(UTC))
-        except Unavailable as error:
+        except (Unavailable, Unknown) as error:
             log.warning("unheard_not_marked", authorization_id=authorization_id, error=str(error))
 
     def until(self) -> float:

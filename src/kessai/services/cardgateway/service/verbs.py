@@ -17,7 +17,7 @@ from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
 from kessai.foundation.errors import Invalid, NotFound, PaymentError, Refused
 from kessai.foundation.ids import bare, derived_hex, new_hex, new_id
-from kessai.sdk.processing.api import EffectsPage, ListEffects
+from kessai.sdk.processing.api import EffectSource, EffectsPage, ListEffects
 from kessai.sdk.workflow import Conflicted, Counts, Engine, Handle, Parked
 from kessai.services.cardgateway import domain, store, workflows
 from kessai.services.cardgateway.api import (
@@ -41,7 +41,7 @@ from kessai.services.cardgateway.api import (
     VoidCard,
 )
 from kessai.services.cardgateway.domain import Instruction, Patience
-from kessai.services.cardgateway.effects import CardEffects
+from kessai.services.cardgateway.effects import NETWORK, CardEffects, CardNetwork
 from kessai.services.cardgateway.gateways import Gateway
 from kessai.services.cardgateway.service import repairer
 from kessai.services.cardgateway.service.repairer import Doubt
@@ -66,6 +66,8 @@ class CardGatewayService:
         self._patience = patience or Patience()
         self.effects = CardEffects(database)
         """What the service tells of itself to the Processing Tracer."""
+        self.outside: dict[str, EffectSource] = {NETWORK: CardNetwork(self.effects, gateway)}
+        """Parties outside for which it answers there."""
         self._deps = Deps(database=database, gateway=gateway, patience=self._patience)
         self._sagas = Sagas(database, clock, self._deps, **engine)
         self._engine = self._sagas.engine
@@ -357,6 +359,14 @@ class CardGatewayService:
         begun = sum([await self._release(each) for each in unfinished])
         await self.doubt()
         return begun
+
+    async def release_outside(self, authorization_id: str, operation_id: str) -> None:
+        """Tell the gateway (again) to let go of what is undone here; once for the operation's id.
+
+        Raises NotFound, Refused where it is not undone here or the gateway says no, Unavailable or Unknown.
+        """
+        stored = await self._stored(authorization_id)
+        await repairer.release_outside(self._deps.gateway, stored.authorization, operation_id)
 
     async def doubt(self) -> Doubt:
         """What is not known just now, and how long it ever took."""

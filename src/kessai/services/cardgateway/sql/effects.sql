@@ -1,7 +1,7 @@
 -- name: authorizations_of_processings
 SELECT a.authorization_id, a.customer_id, a.card_id, a.state, a.version, a.busy_with, a.amount_minor, a.asset,
     a.captured_minor, a.refunded_minor, a.refusal_code, a.action_url, a.reference, a.processing_id, a.created_at,
-    a.updated_at, a.caller, a.aborted_at, c.customer_id AS holder_id
+    a.updated_at, a.caller, a.aborted_at, c.customer_id AS holder_id, c.card_token
 FROM cardgateway.card_authorization AS a
 LEFT JOIN cardgateway.card AS c ON c.card_id = a.card_id
 WHERE a.processing_id = ANY ($1::text[])

@@ -1,8 +1,9 @@
 -- name: insert_keys
-INSERT INTO identity.api_key (key_id, secret_sha256, last_four, name, scopes, created_at, created_by)
-SELECT k.key_id, k.secret_sha256, k.last_four, k.name, string_to_array(k.scopes, ' '), k.created_at, k.created_by
-FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
-    AS k (key_id, secret_sha256, last_four, name, scopes, created_at, created_by);
+INSERT INTO identity.api_key (key_id, secret_sha256, last_four, name, scopes, created_at, created_by, service)
+SELECT k.key_id, k.secret_sha256, k.last_four, k.name, string_to_array(k.scopes, ' '), k.created_at, k.created_by,
+    k.service
+FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[])
+    AS k (key_id, secret_sha256, last_four, name, scopes, created_at, created_by, service);
 
 -- name: claim_first_key
 INSERT INTO identity.first_key (turn, key_id)
@@ -12,12 +13,12 @@ ON CONFLICT (turn) DO NOTHING
 RETURNING key_id;
 
 -- name: fetch_keys
-SELECT key_id, secret_sha256, last_four, name, scopes, created_at, created_by, revoked_at
+SELECT key_id, secret_sha256, last_four, name, scopes, created_at, created_by, revoked_at, service
 FROM identity.api_key
 WHERE key_id = ANY ($1::uuid[]);
 
 -- name: list_keys
-SELECT key_id, secret_sha256, last_four, name, scopes, created_at, created_by, revoked_at
+SELECT key_id, secret_sha256, last_four, name, scopes, created_at, created_by, revoked_at, service
 FROM identity.api_key
 WHERE (created_at, key_id) < ($1::timestamptz, $2::uuid) AND ($3::boolean OR revoked_at IS NULL)
 ORDER BY created_at DESC, key_id DESC

@@ -78,7 +78,7 @@ class FreezeAccount(Message):
 
 
 class CloseAccount(Message):
-    """Close for good; only at a balance of zero with nothing held."""
+    """Close for good; only at a balance of zero with nothing held or promised."""
 
     account_id: Id
 

@@ -111,12 +111,12 @@ def set_freeze(memory: Memory, page: Page, command: SetFreeze) -> Account:
 
 
 def close(memory: Memory, page: Page, command: Close) -> Account:
-    """Close an account that has nothing left; closing it again changes nothing."""
+    """Close an account that has nothing left and is promised nothing; closing it again changes nothing."""
     account = _find(memory, page, command.account_id)
     if account.closed:
         return account.message(page.now)
-    if account.type.log_only or account.balance or account.held:
-        raise Refused("account_not_empty", "Only an account at zero with nothing held may be closed.")
+    if account.type.log_only or account.balance or account.held or account.incoming:
+        raise Refused("account_not_empty", "Only an account at zero with nothing held or promised may be closed.")
     page.touch(account)
     account.closed = True
     account.freeze = Freeze.NONE

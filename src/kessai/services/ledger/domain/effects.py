@@ -141,15 +141,16 @@ def records_of(exchange: TracedExchange, holder_of: Callable[[str], Holder | Non
     """A record a leg; none of what came to nothing."""
     if exchange.came_to_nothing:
         return
-    at, seen, birth = flush_instant(exchange.flush_id), Counter[str](), exchange.birth
+    at, birth = flush_instant(exchange.flush_id), exchange.birth
+    seen: dict[str, int] = {}
     for leg in exchange.legs:
         if not leg.amount:
             continue  # a balancing leg that moved nothing
         holder = holder_of(leg.account_id)
-        seen[leg.account_id] += 1
+        turn = seen[leg.account_id] = seen.get(leg.account_id, 0) + 1
         yield EffectRecord(
             effect_id=exchange.exchange_id,
-            part=leg.account_id if seen[leg.account_id] == 1 else f"{leg.account_id}/{seen[leg.account_id]}",
+            part=leg.account_id if turn == 1 else f"{leg.account_id}/{turn}",
             kind=birth.kind,
             party="" if holder is None else holder.owner,
             account=None if holder is None else holder.account_type,

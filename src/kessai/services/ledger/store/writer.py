@@ -303,7 +303,7 @@ class Writer:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            with contextlib.suppress(Unavailable, *LOST, TimeoutError, asyncpg.PostgresError):
+            with contextlib.suppress(Unavailable, Unknown, *LOST, TimeoutError, asyncpg.PostgresError):
                 await self.renew()
 
     async def renew(self) -> int:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from kessai.foundation.contract import Asset
 from kessai.foundation.ids import new_id
 from kessai.sdk.workflow import Publish, Write
 from kessai.services.payment import domain
-from kessai.services.payment.api import Metadata, PaymentRecord, PaymentState
+from kessai.services.payment.api import METADATA_MAX, Metadata, PaymentRecord, PaymentState
 from kessai.services.payment.domain import Along, Asked, PaymentKind, PlannedSource, route_of
 from kessai.services.payment.workflows import ApprovalUse, FeeLeg, LegPair, Order, Outside, SourceLeg
 
@@ -115,6 +117,26 @@ def order_of(new: New, payment: PaymentRecord, plan: list[PlannedSource], caller
         lot_expires_at=new.lot_expires_at,
         approval=new.approval,
     )
+
+
+def late_of(payment: PaymentRecord, kind: PaymentKind) -> New:
+    """A payment of the same, at once, for one that came to nothing though its money was taken outside."""
+    named = [("late_for", payment.payment_id), *payment.metadata.items()]
+    return New(
+        kind=kind,
+        payer_id=payment.payer_id,
+        payee_id=payment.payee_id,
+        amount_minor=payment.amount_minor,
+        asset=payment.asset,
+        reference=payment.reference,
+        description=payment.description,
+        metadata=dict(named[:METADATA_MAX]),
+    )
+
+
+def owed_order(order: Order) -> Order:
+    """The same of money that is there already: moved at once, and not to be refused."""
+    return replace(order, outside=None, capture=True, split=False, held_until=None, act_by=None, owed=True)
 
 
 def source_leg(part: PlannedSource, kind: PaymentKind, payer_id: str) -> SourceLeg:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+
+import structlog
+from msgspec import structs
 
 from kessai.foundation.call import current_call, enter_call, leave_call
 from kessai.foundation.contract import Message
@@ -16,10 +20,13 @@ from kessai.services.bank.api import GetInstruction, Instruction, InstructionSta
 from kessai.services.cardgateway.api import AuthorizationState, CompleteAuthorization, InquireAuthorization
 from kessai.services.payment import domain, store, workflows
 from kessai.services.payment.api import Action, CompletePayment, GetPayment, PaymentRecord, PaymentState
-from kessai.services.payment.domain import PaymentKind
+from kessai.services.payment.domain import PaymentKind, PlannedSource
 from kessai.services.payment.service.desk import Desk
+from kessai.services.payment.service.opening import New, late_of, order_of, owed_order, payment_of
 from kessai.services.payment.service.tasks import outside_of, task_of
 from kessai.services.payment.workflows import Task, orders
+
+log = structlog.get_logger(__name__)
 
 EXPIRED_AT_ONCE = 256
 """Payments let go at a time."""
@@ -41,18 +48,65 @@ class OutsideWorld(Desk):
     async def complete_payment(self, request: CompletePayment, /) -> PaymentRecord:
         """Go on with a payment that waited for an action outside."""
         payment = await self._read(request.payment_id)
+        if (late := await self._came_late(request, payment)) is not None:
+            return late
         if payment.state is S.REQUIRES_ACTION:
             await self._check_acted(payment)
-        return await self._complete(request, request.payment_id)
+        try:
+            return await self._complete(request, request.payment_id)
+        except Refused:  # it may have lapsed just now
+            late = await self._came_late(request, await self._read(request.payment_id))
+            if late is None:
+                raise
+            return late
 
     async def hear_from_bank(self, payment_id: str) -> bool:
         """The bank has something to say about what may be a payment; False when there is nothing to do (now)."""
-        if not re.fullmatch(ID_PATTERN, payment_id) or payment_id[:3] not in self._kinds.prefixes.values():
+        if not self._is_of_a_payment(payment_id):
             return False
         try:
             return await self.look_after(await self._read(payment_id))
         except NotFound:
             return False
+
+    async def note_came_back(self, payment_ids: Sequence[str]) -> None:
+        """What may be payments came back from the bank: they are looked after until they are RETURNED."""
+        ours = [each for each in payment_ids if self._is_of_a_payment(each)]
+        if ours:
+            await store.note_came_back(self._database, ours, self._clock.now())
+
+    def _is_of_a_payment(self, reference: str) -> bool:
+        return re.fullmatch(ID_PATTERN, reference) is not None and reference[:3] in self._kinds.prefixes.values()
+
+    # -- cash that came late ------------------------------------------------------------------------------------
+
+    async def _came_late(self, request: CompletePayment, payment: PaymentRecord) -> PaymentRecord | None:
+        """The payment that credits cash which was taken though the payment had lapsed or was canceled; None: it is in
+        time, or not paid in cash."""
+        kind = self._kinds.require(payment.kind)
+        outside = outside_of(payment, kind)
+        if outside is None or outside.gateway != "cash":
+            return None
+        if domain.is_overdue(payment, self._clock.now()):
+            await self.expire(payment)
+            payment = await self._read(payment.payment_id)
+        if payment.state not in (S.EXPIRED, S.CANCELED):
+            return None
+        payment_id = f"{kind.id_prefix}_{derived_hex('late', payment.payment_id)}"
+        if found := await store.load(self._database, [payment_id], self._kinds.prefixes):
+            return found[0].payment
+        log.warning("cash_came_late", payment_id=payment.payment_id, state=payment.state, credited_by=payment_id)
+        return await self._credit(request, late_of(payment, kind), payment_id, payment)
+
+    async def _credit(
+        self, request: CompletePayment, new: New, payment_id: str, before: PaymentRecord
+    ) -> PaymentRecord:
+        now, call = self._clock.now(), current_call()
+        plan = [PlannedSource(part.source, part.amount_minor, balancing=False) for part in before.funding]
+        payment = structs.replace(payment_of(new, plan, None, call.processing_id, now), payment_id=payment_id)
+        order = owed_order(order_of(new, payment, plan, call.caller, now))
+        handle = await self._start_counted(request, new, order, derived_hex("late", before.payment_id), [])
+        return await self._outcome(handle, lambda: self._read(payment_id))
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -84,23 +138,37 @@ class OutsideWorld(Desk):
             await self._act(workflows.release, content, payment.payment_id, plan, self._read, workflow_id=workflow_id)
         except PaymentError as error:
             return error.code == "authorization_expired"
+        except Exception:
+            log.exception("payment_not_expired", payment_id=payment.payment_id)
+            return False
         self._uncount(payment)
         return True
 
     async def look_after_waiting(self) -> int:
-        """Ask after every payment that has waited for a card's issuer or a bank; gives how many went on."""
+        """Ask after every payment that has waited for a card's issuer or a bank, or that a bank has returned; gives how
+        many went on."""
         moved, after = 0, store.OLDEST
         since = self._clock.now() - PATIENCE
         while page := await store.waiting(self._database, since, after, LOOKED_AT_ONCE, self._kinds.prefixes):
             moved += sum(await asyncio.gather(*(self._looked_after(payment) for payment in page)))
             after = bare(page[-1].payment_id)
+        after = store.OLDEST
+        while page := await store.came_back(self._database, after, LOOKED_AT_ONCE, self._kinds.prefixes):
+            moved += sum(await asyncio.gather(*(self._looked_after(payment) for payment in page)))
+            after = bare(page[-1].payment_id)
+        while await store.forget_came_back(self._database, FORGOTTEN_AT_ONCE) == FORGOTTEN_AT_ONCE:
+            pass
         return moved
 
     async def _looked_after(self, payment: PaymentRecord) -> bool:
+        """Whether it went on; one that cannot be looked at stands in nobody's way."""
         try:
             return await self.look_after(payment)
         except PaymentError as error:
             return not error.retryable and error.code not in ("action_pending", "payment_not_waiting")
+        except Exception:
+            log.exception("payment_not_looked_after", payment_id=payment.payment_id)
+            return False
 
     # -- looking ------------------------------------------------------------------------------------------------
 

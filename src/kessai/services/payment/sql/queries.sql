@@ -221,3 +221,31 @@ FROM payment.payment
 WHERE waits AND busy_with IS NULL AND payment_id > $1::uuid AND updated_at <= $2
 ORDER BY payment_id
 LIMIT $3
+
+-- name: note_came_back
+INSERT INTO payment.came_back (payment_id, heard_at)
+SELECT p.payment_id, $2
+FROM payment.payment AS p
+WHERE p.payment_id = ANY ($1::uuid[]) AND p.state <> 'RETURNED'
+ON CONFLICT (payment_id) DO NOTHING
+
+-- name: payments_came_back
+SELECT p.payment_id, p.kind, p.state, p.version, p.busy_with, p.amount_minor, p.asset, p.payer_id, p.payee_id,
+    p.captured_minor, p.refunded_minor, p.captures, p.refunds, p.funding, p.refusal_code, p.exchange_id, p.details,
+    p.processing_id, p.caller, p.created_at, p.updated_at, p.expires_at, p.fee_minor, p.beneficiary_id, p.next_action
+FROM payment.came_back AS c
+JOIN payment.payment AS p ON p.payment_id = c.payment_id
+WHERE p.busy_with IS NULL AND p.state <> 'RETURNED' AND c.payment_id > $1::uuid
+ORDER BY c.payment_id
+LIMIT $2
+
+-- name: forget_came_back
+DELETE FROM payment.came_back
+WHERE payment_id IN (
+    SELECT c.payment_id
+    FROM payment.came_back AS c
+    JOIN payment.payment AS p ON p.payment_id = c.payment_id
+    WHERE p.state = 'RETURNED'
+    LIMIT $1
+)
+RETURNING payment_id

@@ -297,6 +297,22 @@ async def waiting(
     return [_stored(row, prefixes).payment for row in rows]
 
 
+async def note_came_back(database: Database, payment_ids: Sequence[str], at: datetime) -> None:
+    """The bank has returned the transfers of these payments; those that there are."""
+    await database.fetch(ROLE, _SQL["note_came_back"], [bare(each) for each in payment_ids], at)
+
+
+async def came_back(database: Database, after: str, limit: int, prefixes: dict[str, str]) -> list[PaymentRecord]:
+    """Payments whose transfer the bank has returned, and that are not RETURNED yet, by id beyond `after`."""
+    rows = await database.fetch(ROLE, _SQL["payments_came_back"], after, limit)
+    return [_stored(row, prefixes).payment for row in rows]
+
+
+async def forget_came_back(database: Database, limit: int) -> int:
+    """Remove up to so many notes of payments that are RETURNED; gives how many."""
+    return len(await database.fetch(ROLE, _SQL["forget_came_back"], limit))
+
+
 async def steps(database: Database, payment_ids: Sequence[str]) -> list[PaymentStep]:
     """Steps of payments, oldest first."""
     rows = await database.fetch(ROLE, _SQL["steps_of_payments"], [bare(each) for each in payment_ids])

@@ -23,15 +23,14 @@ async def capture(wf: Run, task: Task) -> PaymentRecord:
     if task.outside_part():
         # Not given up: to undo it, too, one would have to know whether it was taken, and what is taken and given back
         # can never be taken again.
-        taken = await notes.ask_outside(elsewhere.take_card_part, task, elsewhere.give_card_part_back, gives_up=False)
+        taken = await notes.effect(elsewhere.take_card_part, task, elsewhere.give_card_part_back, gives_up=False)
         if isinstance(taken, PaymentError):
             raise await notes.decline(taken, task.payment.state)
     settled = await notes.ask(value.capture_value, task)
     if isinstance(settled, PaymentError):
         raise await notes.decline(settled, task.payment.state)
     if task.on_card and task.final and not task.outside_part():
-        # Nothing is taken from the card any more; a hold that the gateway does not let go of lapses there by itself.
-        await notes.ask_outside(elsewhere.let_card_go, task)
+        await _let_card_go(notes, task)
     return notes.write(domain.captured(notes.payment, task.amount_minor, wf.now(), final=task.final))
 
 
@@ -75,9 +74,16 @@ async def _let_go(notes: Notes, task: Task) -> Settled | PaymentError:
     if task.parts:
         return await _give_back(notes, task)
     if task.on_card:
-        # A hold that the gateway does not let go of lapses there by itself; nothing of it is ever taken.
-        await notes.ask_outside(elsewhere.let_card_go, task)
+        await _let_card_go(notes, task)
     return await notes.ask(value.release_value, task)
+
+
+async def _let_card_go(notes: Notes, task: Task) -> None:
+    """Release what is left on the card; until that is journalled there, the payment stays as it is, or UNKNOWN.
+
+    A refusal changes nothing: what a gateway will not let go of lapses there by itself, and nothing of it is taken.
+    """
+    await notes.look(elsewhere.let_card_go, task)
 
 
 @define("payment.refund", version=1)
@@ -107,7 +113,7 @@ async def _give_back(notes: Notes, task: Task) -> Settled | PaymentError:
     """
     on_card = bool(task.outside_part())
     if on_card:
-        given = await notes.ask_outside(elsewhere.refund_card, task)
+        given = await notes.effect_for_good(elsewhere.refund_card, task)
         if isinstance(given, PaymentError):
             return given
     returned = await notes.ask(value.return_value, task)

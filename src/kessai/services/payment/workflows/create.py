@@ -47,6 +47,8 @@ def _done(notes: Notes, order: Order, settled: Settled) -> PaymentRecord:
 
 async def _inside(notes: Notes, order: Order) -> Settled | PaymentError:
     """The one ledger exchange; where the split has to be decided beforehand, on what is available."""
+    if order.owed:
+        return await notes.settle(value.book_value, order)
     if not order.split:
         return await notes.ask(value.exchange_value, order)
     settled = await _split(notes, order)
@@ -126,7 +128,7 @@ def _outside_part(order: Order) -> int:
 
 
 async def _by_card(notes: Notes, order: Order) -> PaymentRecord:
-    card = await notes.ask_outside(elsewhere.authorize_card, order, elsewhere.void_card)
+    card = await notes.effect(elsewhere.authorize_card, order, elsewhere.void_card)
     if isinstance(card, PaymentError):
         raise await notes.refuse(card)
     if card.url is not None:
@@ -135,7 +137,7 @@ async def _by_card(notes: Notes, order: Order) -> PaymentRecord:
 
 
 async def _by_bank(notes: Notes, order: Order) -> PaymentRecord:
-    instructed = await notes.ask_outside(elsewhere.instruct_bank, order)
+    instructed = await notes.effect_for_good(elsewhere.instruct_bank, order, elsewhere.prevent_instruction)
     if isinstance(instructed, PaymentError):
         raise await notes.refuse(instructed)
     if order.pays_out:
@@ -164,7 +166,7 @@ async def finish(notes: Notes, order: Order, *, on_card: bool) -> PaymentRecord:
 async def capture_all(notes: Notes, payment: PaymentRecord, *, on_card: bool) -> PaymentError | None:
     """Capture the card's hold, then the ledger's; gives the refusal, after which the caller undoes."""
     if on_card:
-        taken = await notes.ask_outside(elsewhere.take_card_whole, payment, elsewhere.give_card_whole_back)
+        taken = await notes.effect(elsewhere.take_card_whole, payment, elsewhere.give_card_whole_back)
         if isinstance(taken, PaymentError):
             return taken
     captured = await notes.ask(value.capture_whole, payment)

@@ -1,17 +1,23 @@
 """Activities outside the platform: a card gateway, a bank, a second person. Each goes under ids fixed beforehand.
 
-What a gateway refuses is Refused; whether a lost answer took effect is asked again under the same id. Undoing accepts
-that there may be nothing to undo.
+What a gateway refuses is Refused; whether a lost answer took effect is asked again under the same id. A service that
+cannot answer may have written down what it was asked for: only what it says before it writes anything is Unavailable
+here, everything else is Unknown. Undoing accepts that there may be nothing to undo.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from kessai.foundation.call import current_call
-from kessai.foundation.errors import Conflict, PaymentError, Refused, Unavailable, Unknown
+from kessai.foundation.errors import Conflict, NotFound, PaymentError, Refused, Unavailable, Unknown
 from kessai.sdk.workflow import Activity
 from kessai.services.bank.api import (
+    AbortInstruction,
     Bank,
     DebitIn,
+    FailureCode,
     GetBankAccount,
     GetInstruction,
     Instruction,
@@ -44,6 +50,19 @@ from kessai.services.payment.workflows.orders import (
 )
 
 VOID_NEEDS_NOTHING = ("already_captured", "authorization_not_found")
+SAID_BEFOREHAND = ("card_gateway_unavailable",)
+"""What a service says before it has written anything down."""
+
+
+@contextmanager
+def in_doubt() -> Generator[None]:
+    """Whoever could not answer may have taken it up: Unknown, but for what is said before anything is written."""
+    try:
+        yield
+    except Unavailable as error:
+        if error.code in SAID_BEFOREHAND:
+            raise
+        raise Unknown(error.code, error.message, **error.details) from error
 
 
 def cards_of(activity: Activity[Deps], processing_id: str) -> CardGateway:
@@ -102,7 +121,8 @@ async def authorize_card(activity: Activity[Deps], order: Order) -> Elsewhere:
         return_url=outside.return_url,
         reference=payment.payment_id,
     )
-    return _held(await cards_of(activity, payment.processing_id).authorize(request))
+    with in_doubt():
+        return _held(await cards_of(activity, payment.processing_id).authorize(request))
 
 
 def _held(found: CardAuthorization) -> Elsewhere:
@@ -148,7 +168,8 @@ async def _void(cards: CardGateway, payment: PaymentRecord) -> None:
 async def look_at_card(activity: Activity[Deps], task: Task) -> Elsewhere:
     """What became of the card's authorization."""
     request = InquireAuthorization(authorization_id=authorization_id_of(task.payment.payment_id))
-    found = _held(await cards_of(activity, task.processing_id).inquire(request))
+    with in_doubt():
+        found = _held(await cards_of(activity, task.processing_id).inquire(request))
     if found.url is not None:
         raise Refused("action_pending", "The customer has not finished what the card's issuer asked for.")
     return found
@@ -209,7 +230,8 @@ async def _capture(
         operation_id=operation_id,
     )
     try:
-        await cards.capture(request)
+        with in_doubt():
+            await cards.capture(request)
     except Conflict as busy:
         raise Unknown(busy.code, busy.message) from busy
 
@@ -227,7 +249,8 @@ async def _refund(cards: CardGateway, payment: PaymentRecord, operation_id: str,
         authorization_id=authorization_id_of(payment.payment_id), amount_minor=amount, operation_id=operation_id
     )
     try:
-        await cards.refund(request)
+        with in_doubt():
+            await cards.refund(request)
     except Conflict as busy:
         raise Unknown(busy.code, busy.message) from busy
 
@@ -241,34 +264,64 @@ async def instruct_bank(activity: Activity[Deps], order: Order) -> Settled:
     assert outside is not None
     assert outside.instrument_id is not None
     bank = bank_of(activity, payment.processing_id)
-    account = await bank.get_account(GetBankAccount(account_id=outside.instrument_id))
-    if account.owner_id != outside.owner_id:
-        raise Refused("bank_account_of_another", "The bank account is not this participant's.")
+    with in_doubt():
+        account = await bank.get_account(GetBankAccount(account_id=outside.instrument_id))
+        if account.owner_id != outside.owner_id:
+            raise Refused("bank_account_of_another", "The bank account is not this participant's.")
+        made = await _instructed(bank, order, account.account_id)
+    return _taken_up(made)
+
+
+async def _instructed(bank: Bank, order: Order, account_id: str) -> Instruction:
+    reference, (instruction_id, amount) = order.payment.payment_id, instruction_of(order)
     if order.pays_out:
-        await bank.transfer(
-            TransferOut(
-                instruction_id=transfer_id_of(payment.payment_id),
+        return await bank.transfer(
+            TransferOut(account_id=account_id, amount_minor=amount, reference=reference, instruction_id=instruction_id)
+        )
+    return await bank.debit(
+        DebitIn(account_id=account_id, amount_minor=amount, reference=reference, instruction_id=instruction_id)
+    )
+
+
+def instruction_of(order: Order) -> tuple[str, int]:
+    """Id and amount of what a payment instructs the bank to do."""
+    payment = order.payment
+    if order.pays_out:
+        return transfer_id_of(payment.payment_id), payment.amount_minor
+    return debit_id_of(payment.payment_id), _part(order)
+
+
+async def prevent_instruction(activity: Activity[Deps], order: Order) -> Settled:
+    """Raise Refused when the bank has not been instructed, which it then never will be; else leave it be."""
+    outside, (instruction_id, amount) = order.outside, instruction_of(order)
+    assert outside is not None
+    assert outside.instrument_id is not None
+    bank = bank_of(activity, order.payment.processing_id)
+    with in_doubt():
+        found = await bank.abort(
+            AbortInstruction(
+                instruction_id=instruction_id,
                 account_id=outside.instrument_id,
-                amount_minor=payment.amount_minor,
-                reference=payment.payment_id,
+                amount_minor=amount,
+                reference=order.payment.payment_id,
             )
         )
-    else:
-        await bank.debit(
-            DebitIn(
-                instruction_id=debit_id_of(payment.payment_id),
-                account_id=outside.instrument_id,
-                amount_minor=_part(order),
-                reference=payment.payment_id,
-            )
-        )
+    return _taken_up(found)
+
+
+def _taken_up(found: Instruction) -> Settled:
+    if found.failure_code is FailureCode.ABORTED:
+        raise Refused("bank_unavailable", "The bank could not be instructed in time; it never will be.")
     return Settled()
 
 
 async def look_at_bank(activity: Activity[Deps], task: Task) -> Elsewhere:
     """What the bank says; raises why it failed, or that there is nothing to say yet."""
     bank, payment_id = bank_of(activity, task.processing_id), task.payment.payment_id
-    found = await bank.get_instruction(GetInstruction(instruction_id=debit_id_of(payment_id)))
+    try:
+        found = await bank.get_instruction(GetInstruction(instruction_id=debit_id_of(payment_id)))
+    except NotFound as missing:  # it was given before the payment began to wait: nothing follows from a missing row
+        raise AssertionError(f"the debit of {payment_id} is not there") from missing
     code = failure_of(found)
     if code is not None:
         raise Refused(code, f"The bank says: {code}.")

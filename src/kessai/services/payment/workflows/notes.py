@@ -1,8 +1,8 @@
 """How a saga asks for an outcome and writes down what became of its payment: states, steps, events.
 
 A lost answer is asked for again under the same ids. When it stays lost past `ANSWER_S`, the payment is told UNKNOWN
-and claimed all the same, and the workflow goes on asking: the ledger without end, somebody outside until `GIVE_UP_S`,
-after which what may have been done is undone.
+and claimed all the same, and the workflow goes on asking: without end the ledger, and whoever outside did what cannot
+be undone; others outside until `GIVE_UP_S`, after which what may have been done is undone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PAUSE_S_MAX = 5.0
 GIVE_UP_S = 600.0
 """How long somebody outside is asked for an answer that was lost, before the payment is given up and undone."""
 REFUSALS_MAX = 3
-"""Times that somebody outside may be unavailable before the payment is refused; nothing was done."""
+"""Times that somebody outside may say beforehand that they cannot be reached, until the payment is refused."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -103,28 +103,62 @@ class Notes:
             raise AssertionError(f"what is done outside cannot be booked: {answer!r}")
         return answer
 
-    async def ask_outside(
-        self, activity: Step[T, R], argument: T, undo: Step[T, object] | None = None, *, gives_up: bool = True
-    ) -> R | PaymentError:
-        """Somebody outside's answer, or why there is none: refused, not to be reached, or given up and to be undone.
+    async def look(self, activity: Step[T, R], argument: T) -> R | PaymentError:
+        """What somebody outside has to say, or why it came to nothing. A look that fails decides nothing: it is made
+        again without end, and so is what can only be gone on with."""
+        retry = Retry(delay_s_max=PAUSE_S_MAX)
+        try:
+            return await self.wf.activity(activity, argument, deadline_s=ANSWER_S, retry=retry)
+        except (Unavailable, Unknown):
+            await self._lose_track()
+        except PaymentError as refusal:
+            return refusal
+        try:
+            return await self.wf.activity(activity, argument, retry=retry)
+        except PaymentError as refusal:
+            return refusal
 
-        Without `undo`, or where it does not give up, an answer that was lost is asked for without end.
-        """
+    async def effect(
+        self, activity: Step[T, R], argument: T, undo: Step[T, object], *, gives_up: bool = True
+    ) -> R | PaymentError:
+        """What somebody outside answered to something that can be undone, or why it is to be: refused, not to be
+        reached, or given up. Where it does not give up, an answer that was lost is asked for without end."""
         retry = Retry(attempts_max=REFUSALS_MAX, delay_s_max=PAUSE_S_MAX)
         try:
             return await self.wf.activity(activity, argument, compensate=undo, deadline_s=ANSWER_S, retry=retry)
         except Unavailable as error:
-            return Refused(error.code, error.message, **error.details)
+            return _no(error)
         except Unknown:
             await self._lose_track()
         except PaymentError as refusal:
             return refusal
-        again = Retry(delay_s_max=PAUSE_S_MAX)
-        limit_s = GIVE_UP_S if undo is not None and gives_up else None
+        again, limit_s = Retry(delay_s_max=PAUSE_S_MAX), GIVE_UP_S if gives_up else None
         try:
             return await self.wf.activity(activity, argument, compensate=undo, deadline_s=limit_s, retry=again)
         except (Unavailable, Unknown) as error:
             return Refused("gave_up", f"There was no answer in time; it is undone ({error.code}).", cause=error.code)
+        except PaymentError as refusal:
+            return refusal
+
+    async def effect_for_good(
+        self, activity: Step[T, R], argument: T, prevent: Step[T, R] | None = None
+    ) -> R | PaymentError:
+        """What somebody outside answered to something that cannot be undone. It is refused only when it surely was not
+        taken up: they say so before they write anything down, or `prevent` sees to it that it never will be.
+
+        `prevent` gives the outcome where it was taken up, and raises Refused when it never will be.
+        """
+        retry = Retry(attempts_max=REFUSALS_MAX, delay_s_max=PAUSE_S_MAX)
+        try:
+            return await self.wf.activity(activity, argument, deadline_s=ANSWER_S, retry=retry)
+        except Unavailable as error:
+            return _no(error)
+        except Unknown:
+            await self._lose_track()
+        except PaymentError as refusal:
+            return refusal
+        try:
+            return await self.wf.activity(prevent or activity, argument, retry=Retry(delay_s_max=PAUSE_S_MAX))
         except PaymentError as refusal:
             return refusal
 
@@ -188,6 +222,11 @@ class Notes:
         if self.refund is not None:
             self.write_refund(RefundState.REFUSED, told.code)
         return told
+
+
+def _no(error: Unavailable) -> Refused:
+    """Somebody outside is not to be reached, and nothing was done."""
+    return Refused(error.code, error.message, **error.details)
 
 
 def refused_payment(refusal: PaymentError, *, payment_id: str) -> Refused:

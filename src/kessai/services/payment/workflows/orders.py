@@ -91,6 +91,8 @@ class Order(Message, frozen=True):
     approval: ApprovalUse | None = None
     final: bool = True
     """A refusal is final; False where another split may be tried."""
+    owed: bool = False
+    """The money was taken outside already: what the ledger refuses is an operator's case, never a refusal."""
 
     @property
     def pays_out(self) -> bool:

@@ -27,20 +27,26 @@ async def complete(wf: Run, task: Task) -> PaymentRecord:
         raise await notes.refuse(found)
     payment = task.payment
     if payment.capture_at_once or task.parks:
-        refusal = await capture_all(notes, payment, on_card=task.on_card)
-        if refusal is not None:
-            raise await notes.refuse(refusal)
+        await _capture(notes, task)
     follow = domain.sold if payment.capture_at_once and not task.parks else domain.authorized
     return notes.write(follow(notes.payment, list(payment.funding), wf.now()))
+
+
+async def _capture(notes: Notes, task: Task) -> None:
+    """Take what is held; what a bank debited or a till took cannot be undone, so that the ledger may not refuse it."""
+    if not task.on_card:
+        await notes.settle(value.book_whole, task.payment)
+    elif (refusal := await capture_all(notes, task.payment, on_card=True)) is not None:
+        raise await notes.refuse(refusal)
 
 
 async def _found(notes: Notes, task: Task) -> Elsewhere | PaymentError:
     assert task.outside is not None
     match task.outside.gateway:
         case "card":
-            return await notes.ask_outside(elsewhere.look_at_card, task, elsewhere.let_card_go)
+            return await notes.effect(elsewhere.look_at_card, task, elsewhere.let_card_go)
         case "bank":
-            return await notes.ask_outside(elsewhere.look_at_bank, task)
+            return await notes.look(elsewhere.look_at_bank, task)
         case _:
             return Elsewhere()  # whoever completes it has the cash
 
@@ -51,11 +57,11 @@ async def settle(wf: Run, task: Task) -> PaymentRecord:
     notes = Notes(wf, task.payment, task.caller, task.processing_id)
     payment = task.payment
     if task.action is Action.CAPTURE:
-        done = await notes.ask(value.capture_whole, payment)
+        done = await notes.settle(value.book_whole, payment)
     elif task.action is Action.REFUSE:
         done = await notes.ask(value.release_value, task)
     else:
-        done = await notes.ask(value.return_value, task)
+        done = await notes.settle(value.book_return, task)
     if isinstance(done, PaymentError):
         raise await notes.decline(done, payment.state)
     return notes.write(_change(notes, task, done))

@@ -23,6 +23,7 @@ from kessai.services.ledger.api import (
     ReverseExchange,
     account_id_of,
 )
+from kessai.services.payment.api import Action
 from kessai.services.payment.domain import GivenBack, Landed
 from kessai.services.payment.workflows.orders import LegPair, Settled, SourceLeg, Task, exchange_id_of
 
@@ -45,7 +46,7 @@ def reversal_of(task: Task, legs: list[LegAmount], *, last: bool = True) -> Reve
         reversal_id=reversal_id_of(task),
         reference=task.refund and task.refund.refund_id,
         kind="refund" if task.refund else task.action.value,
-        remember_refusal=last and not task.outside_part(),
+        remember_refusal=last and not task.outside_part() and task.action is not Action.RETURN,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from msgspec.structs import replace
 
@@ -143,6 +144,39 @@ async def capture_whole(activity: Activity[Deps], payment: PaymentRecord) -> Set
     request = CaptureExchange(exchange_id=payment.exchange_id, action_id=action_id, remember_refusal=True)
     await ledger.capture_exchange(request)
     return Settled()
+
+
+# -- what was taken outside already: there is no refusing it ------------------------------------------------------
+
+
+async def book_whole(activity: Activity[Deps], payment: PaymentRecord) -> Settled:
+    """Make everything final that a payment holds; a refusal is an operator's case, and may be tried again after it."""
+    ledger, action_id = ledger_of(activity, payment.processing_id), f"act_{payment.exchange_id[4:]}"
+    with _owed():
+        await ledger.capture_exchange(CaptureExchange(exchange_id=payment.exchange_id, action_id=action_id))
+    return Settled()
+
+
+async def book_value(activity: Activity[Deps], order: Order) -> Settled:
+    """Move the value of a payment whose money is there; a refusal likewise."""
+    with _owed():
+        return await exchange_value(activity, replace(order, final=False))
+
+
+async def book_return(activity: Activity[Deps], task: Task) -> Settled:
+    """Give back what the bank has sent back; a refusal likewise."""
+    with _owed():
+        return await return_value(activity, task)
+
+
+@contextmanager
+def _owed() -> Generator[None]:
+    try:
+        yield
+    except PaymentError as refusal:
+        if refusal.retryable:
+            raise
+        raise AssertionError(f"what was taken outside cannot be booked: {refusal}") from refusal
 
 
 # -- actions ------------------------------------------------------------------------------------------------------

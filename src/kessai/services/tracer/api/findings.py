@@ -42,6 +42,8 @@ class RepairKind(StrEnum):
     """A payment, such as an adjustment."""
     WORKFLOW = "workflow"
     """An action on a workflow."""
+    INSTRUCTION = "instruction"
+    """What a rule had a service do: its own id of that."""
 
 
 class GetFinding(Message):
@@ -96,7 +98,7 @@ class FindingStep(Message):
     sequence: int
     state: FindingState
     by: str
-    """The API key that did it; `tracer` where it came of itself."""
+    """The API key that did it, `rule:` and the name of the rule, or `tracer` where it came of itself."""
     reason: str
     assignee: str | None
     repair_kind: RepairKind | None

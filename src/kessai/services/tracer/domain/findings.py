@@ -103,6 +103,11 @@ def repaired(case: Case, kind: RepairKind, repair_id: str, *, by: str, reason: s
     return Step(case=after, by=by, reason=reason, repair_kind=kind, repair_id=repair_id)
 
 
+def noted(case: Case, *, by: str, reason: str, now: datetime) -> Step:
+    """Something to remember; nothing else changes."""
+    return Step(case=_next(case, now=now), by=by, reason=reason)
+
+
 def closed(case: Case, *, by: str, reason: str, now: datetime) -> Step:
     """Somebody is done with it. Refuses a closed one."""
     _require_open(case)

@@ -63,12 +63,22 @@ class RepairRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     theirs: list[str]
     """In which states their record may be."""
     own: list[str]
-    """In which states what the participant itself tells of must all be; empty: it must tell of nothing."""
+    """In which states all that the participant itself tells of must be; empty: it must not tell of this effect."""
     amount_minor_max: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Above it, people decide."""
     service: ServiceName
     """Who is told."""
     action: RepairAction
+
+
+class Remote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another team's service that is called for effects, and tells them over gRPC."""
+
+    name: ServiceName
+    address: Annotated[str, msgspec.Meta(pattern=r"^[^/\s]+:\d+$")]
+    """`host:port`."""
+    called_by: Annotated[list[ServiceName], msgspec.Meta(min_length=1)]
+    """Who of the platform's services calls it."""
 
 
 class TracerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +89,12 @@ class TracerRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     notices: Notices
     retention: Retention
     repair: list[RepairRule] = []
+    remote: list[Remote] = []
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """Who does not report; the tracer itself neither, though it calls services that repair something."""
+        return frozenset((*self.parties.silent, "tracer"))
 
     @property
     def kept_classes(self) -> dict[str, timedelta]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from kessai.foundation.clock import Clock
-from kessai.foundation.db import Connection, Database
+from kessai.foundation.db import Connection, Database, plan_by_index
 from kessai.foundation.events.outbox import bell
 from kessai.services.tracer.domain.rules import TracerRules
-from kessai.services.tracer.store import ROLE, plan_by_index, touches
+from kessai.services.tracer.store import ROLE, touches
 from kessai.services.tracer.store.touches import Opened, Touch
 
 TOUCHES_MAX = 500
@@ -65,7 +65,7 @@ class Opening:
         return len(opened)
 
     async def _notify(self, connection: Connection, opened: Sequence[Opened], now: datetime) -> None:
-        silent = self._rules.parties.silent
+        silent = self._rules.silent
         wanted = (
             (name, (each.processing_id, each.revision))
             for each in opened

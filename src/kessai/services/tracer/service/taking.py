@@ -11,7 +11,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from kessai.foundation.clock import Clock
-from kessai.foundation.db import Connection, Database
+from kessai.foundation.db import Connection, Database, plan_by_index
 from kessai.foundation.errors import Conflict, Invalid, PaymentError, Unavailable
 from kessai.foundation.events.outbox import bell
 from kessai.foundation.groupcommit import GroupCommit
@@ -22,7 +22,7 @@ from kessai.services.tracer.domain.deciding import Ruling, Standing, Taking, Tol
 from kessai.services.tracer.domain.findings import Case, Step, finding_hex, found_right, found_wrong
 from kessai.services.tracer.domain.rules import TracerRules
 from kessai.services.tracer.domain.sealing import leaf_of, report_digest, root_of, seal_of
-from kessai.services.tracer.store import ROLE, findings, plan_by_index, reports, touches
+from kessai.services.tracer.store import ROLE, findings, reports, touches
 from kessai.services.tracer.store.reports import NewReport, NewVerdict, StoredSeal
 
 R = TypeVar("R")
@@ -61,7 +61,7 @@ class Reception:
         self._database = database
         self._clock = clock
         self._rules = rules
-        self._silent = frozenset(rules.parties.silent)
+        self._silent = rules.silent
         self._group: GroupCommit[SendReports, list[SendReports], ReportsTaken] = GroupCommit(
             prepare=self._prepare, commit=self._commit, batch_max=REQUESTS_MAX
         )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kessai.foundation.call import current_call
 from kessai.foundation.clock import Clock, SystemClock
 from kessai.foundation.db import Connection, Database
-from kessai.foundation.errors import NotFound
+from kessai.foundation.errors import Forbidden, NotFound
 from kessai.foundation.events.outbox import rung
 from kessai.foundation.signing import Signer
 from kessai.sdk.processing.api import Announce, Announced, Notices, PullNotices, ReportsTaken, SendReports
@@ -37,6 +37,7 @@ from kessai.services.tracer.api import (
     Totals,
 )
 from kessai.services.tracer.domain import findings as moves
+from kessai.services.tracer.domain.deciding import is_service
 from kessai.services.tracer.domain.rules import TracerRules
 from kessai.services.tracer.service import answers
 from kessai.services.tracer.service.board import NoticeBoard
@@ -78,6 +79,7 @@ class TracerService:
 
     async def announce(self, request: Announce, /) -> Announced:
         """Tell that a participant has new effects in some processings."""
+        _require_own_name(request.participant)
         ids = list(dict.fromkeys(request.processing_ids))
         told = touches.touch(request.participant, ids, entry=request.entry)
         await self._database.transaction(ROLE, lambda connection: self._opening.keep(connection, [told]))
@@ -86,6 +88,7 @@ class TracerService:
 
     async def pull_notices(self, request: PullNotices, /) -> Notices:
         """What a participant is asked to reconcile next; waits when there is nothing yet."""
+        _require_own_name(request.participant)
         until = asyncio.get_running_loop().time() + request.wait_ms / 1000
         with self._board.listening() as waiter:
             while True:
@@ -93,7 +96,8 @@ class TracerService:
                 left_s = until - asyncio.get_running_loop().time()
                 if found.notices or left_s <= 0 or self._board.closed:
                     return found
-                await rung(waiter, left_s)
+                if not await rung(waiter, left_s):
+                    return found  # nobody rang: what was made elsewhere is asked for by the next pull
 
     async def _notices(self, request: PullNotices) -> Notices:
         head, acknowledged = await touches.standing_of(self._database, request.participant)
@@ -104,6 +108,7 @@ class TracerService:
 
     async def send_reports(self, request: SendReports, /) -> ReportsTaken:
         """Report what was found, whom it depends on and who called; the same report twice changes nothing."""
+        _require_own_name(request.participant)
         return await self._reception.take(request)
 
     # -- processings --------------------------------------------------------------------------------------------
@@ -213,3 +218,11 @@ class TracerService:
     async def forget_evidence(self) -> int:
         """Delete reports that were kept as long as their class says; gives how many processings."""
         return await self._forgetting.run()
+
+
+def _require_own_name(participant: str) -> None:
+    """A service speaks for itself alone; a plain key and the platform's own jobs may speak for any that has none."""
+    caller = current_call().caller
+    if caller != participant and caller != "internal" and is_service(caller):
+        text = f"This API key acts for {caller}, and cannot take part as {participant}."
+        raise Forbidden("not_this_participant", text, service=caller)

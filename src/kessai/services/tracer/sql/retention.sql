@@ -38,7 +38,7 @@ ORDER BY processing_id
 FOR NO KEY UPDATE;
 
 -- name: retire_reports
-DELETE FROM tracer.report WHERE processing_id = ANY ($1::text[]);
+DELETE FROM tracer.report WHERE processing_id = ANY ($1::text[]) RETURNING processing_id;
 
 -- name: retire_verdicts
 UPDATE tracer.verdict SET reports = '\x90'::bytea, undeclared = '\x90'::bytea, late = '{}'::text[],

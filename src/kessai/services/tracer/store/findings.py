@@ -19,7 +19,7 @@ _sql = load_queries("kessai.services.tracer")
 async def lock_findings(connection: Connection, finding_ids: Sequence[str]) -> dict[str, Case]:
     """Those of the findings (32 digits each) that exist, nobody else's to change until the transaction ends."""
     rows = await connection.fetch(_sql["lock_findings"], sorted(finding_ids))
-    return {row["finding_id"].hex: _case(row) for row in rows}
+    return {row["finding_id"].hex: case_of(row) for row in rows}
 
 
 async def write_steps(connection: Connection, steps: Sequence[Step], now: datetime) -> bool:
@@ -53,14 +53,14 @@ async def write_steps(connection: Connection, steps: Sequence[Step], now: dateti
 
 async def load_findings(database: Database, finding_ids: Sequence[str]) -> list[Case]:
     """Those of the findings that exist."""
-    return [_case(row) for row in await database.fetch(ROLE, _sql["load_findings"], list(finding_ids))]
+    return [case_of(row) for row in await database.fetch(ROLE, _sql["load_findings"], list(finding_ids))]
 
 
 async def findings_by_age(
     database: Database, state: FindingState, *, after: datetime, after_id: str, limit: int
 ) -> list[Case]:
     """Findings in a state, opened after an instant (and id), oldest first."""
-    return [_case(row) for row in await database.fetch(ROLE, _sql["findings_by_age"], state, after, after_id, limit)]
+    return [case_of(row) for row in await database.fetch(ROLE, _sql["findings_by_age"], state, after, after_id, limit)]
 
 
 async def steps_of(database: Database, finding_ids: Sequence[str]) -> dict[str, list[FindingStep]]:
@@ -82,7 +82,8 @@ async def steps_of(database: Database, finding_ids: Sequence[str]) -> dict[str, 
     return found
 
 
-def _case(row: asyncpg.Record) -> Case:
+def case_of(row: asyncpg.Record) -> Case:
+    """A row of `finding`."""
     return Case(
         finding_id=row["finding_id"].hex,
         processing_id=row["processing_id"],

@@ -78,10 +78,10 @@ async def retire(connection: Connection, processing_ids: Sequence[str], until: d
     """Delete the reports and what verdicts say of them, where nothing was touched since; gives how many processings."""
     rows = await connection.fetch(_sql["still_at_rest"], sorted(processing_ids), until)
     ids = [row["processing_id"] for row in rows]
-    await connection.execute(_sql["retire_reports"], ids)
+    gone = await connection.fetch(_sql["retire_reports"], ids)
     await connection.execute(_sql["retire_verdicts"], ids, now)
     await connection.execute(_sql["let_go"], list(processing_ids))
-    return len(ids)
+    return len({row["processing_id"] for row in gone})
 
 
 async def hold_back(connection: Connection, processing_ids: Sequence[str], name: str) -> None:

@@ -15,7 +15,7 @@ from tests.faults.matrix.conftest import NewLane
 from tests.faults.matrix.lane import Lane
 from tests.faults.matrix.play import play
 from tests.faults.matrix.stories import STORIES
-from tests.trace.decided import decide
+from tests.trace_cli.decided import decide
 from tests.tracer_adapters.corrupt import SERVICES, Corruption, drawn
 from tests.tracer_adapters.test_claims import endings
 from tests.tracer_adapters.test_corruption import apart

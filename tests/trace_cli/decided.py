@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from msgspec.structs import replace
+
 from kessai.apps.proving import Proving, Traced
 from kessai.apps.wiring import CALLS, SOURCES, document_of
 from kessai.foundation.clock import SystemClock
@@ -26,8 +28,8 @@ async def decide(lane: Lane) -> None:
     """Everybody takes part until every processing has a verdict, or somebody told that it is under way."""
     services: dict[str, Any] = await services_of(lane)
     named = {name: cast("Traced", service) for name, service in services.items()}
-    rules = read_rules(document_of(None, "tracer.toml"))
-    proving = Proving(lane.database, SystemClock(), rules, named, CALLS)
+    rules = replace(read_rules(document_of(None, "tracer.toml")), repair=[])
+    proving = Proving(lane.database, SystemClock(), rules, named, CALLS, outside={}, repairs={})
     relays = [Relay(lane.database, name) for name in SOURCES]
     for each in (*relays, *proving.subscriptions, proving):
         await each.open()

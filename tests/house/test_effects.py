@@ -23,9 +23,9 @@ OTHERS: dict[str, tuple[str, ...]] = {
         "account", "account_event", "account_log", "account_type", "exchange_reference", "exchange_state", "flush",
         "hot_log", "hot_subtotal", "lot", "lot_log", "seal_anchor", "writer", "request_key",
     ),
-    "payment": ("code_attempt", "net_order", "net_order_step", "one_time_code", "payment_due", "spending"),
+    "payment": ("came_back", "code_attempt", "net_order", "net_order_step", "one_time_code", "payment_due", "spending"),
     "cardgateway": ("card",),
-    "bank": ("account", "feed_cursor"),
+    "bank": ("account", "feed_cursor", "unread_result"),
 }  # fmt: skip
 """Tables that hold something else: settings, people's cards and accounts, projections of effects, what is asked for."""
 SHARED = ("lease", "outbox", "outbox_head", "parked_event", "subscription_cursor", "workflow_")

@@ -102,7 +102,7 @@ async def test_a_withdrawal_is_refused_only_once_the_bank_never_will_have_it(wor
     customer = await world.customer(funds=10_000)
     _break(world.bank, "transfer", times=1_000_000, after=False)
     _break(world.bank, "abort", times=5, after=False)
-    assert await _code_of(_withdrawal(world, customer)) == "bank_unavailable"
+    assert await _code_of(_withdrawal(world, customer)) == "bank_not_instructed"
     assert [(each.state, each.failure_code) for each in world.bank.books.values()] == [
         (InstructionState.FAILED, FailureCode.ABORTED)
     ]

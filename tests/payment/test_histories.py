@@ -31,7 +31,7 @@ RECORDS = os.environ.get("KESSAI_RECORD_HISTORIES") == "1"
 ONE_OF = 6
 """Of the combinations with a trouble, so many make one case."""
 PLAYED = ("payment.", "cardgateway.", "bank.")
-BY_OTHER_TESTS = {"cardgateway.forget", "cardgateway.complete", "bank.register"}
+BY_OTHER_TESTS = {"cardgateway.forget"}
 """Workflows that may be short of a history: no story of the matrix needs them."""
 
 

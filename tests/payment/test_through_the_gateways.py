@@ -259,4 +259,4 @@ async def test_a_bank_service_whose_database_is_away_leaves_no_money_with_nobody
     monkeypatch.setattr(Database, "transaction", real)
     assert await outside.world.balance(customer) == (10_000 + moved, 10_000 + moved)
     assert bool(outside.bank.simulator.books.statement()) is (moved != 0)
-    assert refused == ("" if moved else "bank_unavailable")
+    assert refused == ("" if moved else "bank_not_instructed")

@@ -15,7 +15,8 @@ TIME = ("expires_without_authorization", "expires_in_past", "expires_too_late")
 CARD = ("card_not_found", "card_removed", "card_gateway_unavailable", "card_declined", "card_expired",
         "card_lost_or_stolen", "limit_exceeded", "authentication_required", "authentication_failed",
         "gateway_refused", "gave_up")  # fmt: skip
-BANK = ("bank_account_not_found", "bank_account_removed", "bank_account_of_another", "debits_not_agreed")
+BANK = ("bank_account_not_found", "bank_account_removed", "bank_account_of_another", "debits_not_agreed",
+        "bank_not_instructed")  # fmt: skip
 BUSY = ("payment_unresolved", "payment_busy")
 CAPTURE = (*BUSY, "already_captured", "charge_not_authorized", "authorization_expired", "capture_above_authorized",
             "captures_exhausted")  # fmt: skip

@@ -311,7 +311,7 @@ async def prevent_instruction(activity: Activity[Deps], order: Order) -> Settled
 
 def _taken_up(found: Instruction) -> Settled:
     if found.failure_code is FailureCode.ABORTED:
-        raise Refused("bank_unavailable", "The bank could not be instructed in time; it never will be.")
+        raise Refused("bank_not_instructed", "The bank could not be instructed in time; it never will be.")
     return Settled()
 
 

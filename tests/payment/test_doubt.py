@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kessai.apps.verify import verify
 from kessai.foundation.db import role_of
 from kessai.foundation.errors import PaymentError, Refused, Unavailable
 from kessai.foundation.events import Relay, parked
@@ -259,6 +260,7 @@ async def test_cash_that_was_taken_too_late_is_credited_once_by_a_payment_of_its
     assert credited[0].metadata == {"late_for": payment.payment_id}
     assert (await _now(world, payment)).state is (S.CANCELED if canceled else S.EXPIRED)
     assert await world.balance(customer) == (5_000, 5_000)
+    assert await verify(world.database.dsn) == []
 
 
 async def test_late_cash_that_the_ledger_refuses_waits_for_an_operator(world: World) -> None:

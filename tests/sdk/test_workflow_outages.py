@@ -227,6 +227,20 @@ async def test_what_was_adopted_without_hearing_of_it_is_taken_up(
     assert len(engines.world.effects) == 1
 
 
+async def test_what_is_open_under_a_living_executor_and_carried_by_no_task_is_taken_up(engines: Engines) -> None:
+    engine = await engines.open()
+    engines.world.gate = asyncio.Event()
+    handle = await engine.start(errand_child, ORDER, workflow_id="w1")
+    await engines.world.entered.wait()
+    run = engine.run_of("w1")
+    assert run is not None
+    run.leave()  # whatever the reason: nothing of it is in memory, and its row is still ours
+    engine._tasks[run].cancel()  # pyright: ignore[reportPrivateUsage]
+    engines.world.gate.set()
+    assert await handle.result() == 5
+    assert (engine.counts.adopted, engine.counts.replaced) == (1, 0)
+
+
 async def test_what_runs_is_never_taken_for_a_stray(engines: Engines) -> None:
     engine = await engines.open()
     engines.world.gate = asyncio.Event()

@@ -106,6 +106,7 @@ class OutsideWorld(Desk):
         payment = structs.replace(payment_of(new, plan, None, call.processing_id, now), payment_id=payment_id)
         order = owed_order(order_of(new, payment, plan, call.caller, now))
         handle = await self._start_counted(request, new, order, derived_hex("late", before.payment_id), [])
+        self._uncount(payment)
         return await self._outcome(handle, lambda: self._read(payment_id))
 
     # -- time ---------------------------------------------------------------------------------------------------

@@ -268,7 +268,12 @@ async def instruct_bank(activity: Activity[Deps], order: Order) -> Settled:
         account = await bank.get_account(GetBankAccount(account_id=outside.instrument_id))
         if account.owner_id != outside.owner_id:
             raise Refused("bank_account_of_another", "The bank account is not this participant's.")
-        made = await _instructed(bank, order, account.account_id)
+        try:
+            made = await _instructed(bank, order, account.account_id)
+        except PaymentError as refusal:
+            if refusal.retryable or activity.attempt == 1:
+                raise
+            return await prevent_instruction(activity, order)  # an earlier attempt may have been taken up after all
     return _taken_up(made)
 
 

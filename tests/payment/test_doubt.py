@@ -110,6 +110,19 @@ async def test_a_withdrawal_is_refused_only_once_the_bank_never_will_have_it(wor
     assert await world.balance(customer) == (10_000, 10_000)
 
 
+async def test_a_refusal_after_an_answer_that_was_lost_does_not_decide_a_withdrawal(world: World) -> None:
+    customer = await world.customer(funds=10_000)
+    real, answers = world.bank.transfer, iter([AWAY, Refused("bank_account_removed", "It was removed.")])
+
+    async def first_done_then_refused(request: Any) -> Any:
+        await real(request)
+        raise next(answers)
+
+    world.bank.transfer = first_done_then_refused
+    assert (await _withdrawal(world, customer)).state is S.IN_FLIGHT
+    assert [each.failure_code for each in world.bank.books.values()] == [None]
+
+
 async def test_a_refund_that_the_card_gateway_may_have_is_not_refused(world: World) -> None:
     customer = await world.customer()
     request = CreateCharge(customer_id=customer, merchant_id="mer:shop", amount_minor=3_000, sources=[CARD])

@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from kessai.apps.operate import create_key
 from kessai.apps.wiring import Platform, prepare
 from kessai.foundation.config import Settings
 from kessai.foundation.vault import new_vault_key
@@ -70,7 +71,7 @@ async def test_a_transfer_is_done_by_itself_and_comes_back_when_days_have_passed
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
 
-async def test_two_keys_approve_what_one_may_not(client: httpx.AsyncClient) -> None:
+async def test_two_keys_approve_what_one_may_not(client: httpx.AsyncClient, database_url: str) -> None:
     scopes = ["approval:request", "approval:approve", "approval:read"]
     made = await _post(client, "/v1/identity/keys", {"name": "operator", "scopes": scopes})
     operator = {"Authorization": f"Bearer {made.json()['secret']}"}
@@ -80,7 +81,10 @@ async def test_two_keys_approve_what_one_may_not(client: httpx.AsyncClient) -> N
     consent = {"content_sha256": "0" * 64}
     alone = await client.post(f"{path}/approve", json=consent, headers=operator)
     assert (alone.status_code, alone.json()["code"]) == (422, "approver_is_requester")
-    given = await client.post(f"{path}/approve", json=consent)
+    maker = await client.post(f"{path}/approve", json=consent)
+    assert (maker.status_code, maker.json()["code"]) == (422, "approver_not_independent")
+    second = {"Authorization": f"Bearer {await create_key(Settings(database_url=database_url), 'second', scopes)}"}
+    given = await client.post(f"{path}/approve", json=consent, headers=second)
     assert (given.status_code, given.json()["state"]) == (200, "APPROVED")
     assert (await client.get(path, headers=operator)).json()["approved_by"] == given.json()["approved_by"]
     assert (await client.post(f"{path}/consume", json={})).status_code == 404

@@ -33,7 +33,7 @@ S = AuthorizationState
 AMOUNT = 1_000
 
 FAULTS: dict[str, Fault] = {
-    **{name: fault for name, fault in PRESETS.items() if name != "hang"},
+    **{name: fault for name, fault in PRESETS.items() if name not in ("hang", "undone")},
     "hang_without_effect": replace(PRESETS["hang"], delay_ms=600),
     "late_effect": Fault(delay_ms=600),
     "dropped_thrice": Fault(reply="drop", times=3),

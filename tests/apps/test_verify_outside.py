@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from kessai.apps.verify.finding import Finding, Report
 from kessai.foundation.config import Settings
 from kessai.foundation.db import Database
 from kessai.foundation.ids import bare
+from tests.conftest import ISOLATION
+from tests.faults.matrix.brittle import Brittle
 from tests.faults.matrix.cases import Case
 from tests.faults.matrix.lane import Lane, opened
 from tests.faults.matrix.play import play
@@ -67,7 +69,10 @@ class Proven:
 async def proven(database: Database, tmp_path: Path) -> AsyncIterator[Proven]:
     """Cards and bank accounts used in every way, some of it refused."""
     settings = Settings(data=str(tmp_path), database_url=database.dsn)
-    async with opened(database, books=folder_of(settings)) as lane:
+    async with AsyncExitStack() as ending:
+        brittle = Brittle(database.dsn, isolation=ISOLATION)
+        ending.push_async_callback(brittle.close)
+        lane = await ending.enter_async_context(opened(brittle, books=folder_of(settings)))
         cases = [*(Case(story=story) for story in (*BY_CARD, *BY_BANK)), *REFUSED, RETURNED, KEPT_CARD, HELD]
         for case in cases:
             assert (await play(lane, case)).faults == []

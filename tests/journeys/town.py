@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,17 +76,19 @@ async def opened(database_url: str, folder: Path, *, payment_kinds: str | None =
     )
     books = folder_of(ours)
     books.mkdir(parents=True)
-    cards, bank = CardGatewaySimulator(path=books / "cardgateway.jsonl"), BankSimulator(path=books / "bank.jsonl")
-    await cards.start()
-    await bank.start()
-    settings = replace(ours, card_gateway_url=cards.url, bank_url=bank.url)
-    secret = await prepare(database_url, settings)
-    platform = Platform(database_url, settings)
-    await platform.open()
-    transport = httpx.ASGITransport(app=platform.rest())
-    headers = {"Authorization": f"Bearer {secret}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://kessai.test", headers=headers) as http:
+    async with AsyncExitStack() as ending:  # also when the story fails: a loop with open listeners never closes
+        cards, bank = CardGatewaySimulator(path=books / "cardgateway.jsonl"), BankSimulator(path=books / "bank.jsonl")
+        for simulator in (cards, bank):
+            await simulator.start()
+            ending.push_async_callback(simulator.stop)
+        settings = replace(ours, card_gateway_url=cards.url, bank_url=bank.url)
+        secret = await prepare(database_url, settings)
+        platform = Platform(database_url, settings)
+        ending.push_async_callback(platform.close)
+        await platform.open()
+        transport = httpx.ASGITransport(app=platform.rest())
+        headers = {"Authorization": f"Bearer {secret}"}
+        http = await ending.enter_async_context(
+            httpx.AsyncClient(transport=transport, base_url="http://kessai.test", headers=headers)
+        )
         yield Town(Bridged(http), http, ours, database_url, cards, bank)
-    await platform.close()
-    await bank.stop()
-    await cards.stop()

@@ -241,9 +241,9 @@ class LedgerModel:
             if amount < 0 and account.available(now) + before < -amount:
                 return "insufficient_funds"
             cap = account.kind.cap
-            if amount > 0 and cap is not None and not ask.returning:
-                if account.balance + self._incoming(account) + before + amount > cap:
-                    return "retention_cap_exceeded"
+            held = account.balance + self._incoming(account) + before + amount
+            if amount > 0 and cap is not None and not ask.returning and held > cap:
+                return "retention_cap_exceeded"
             pending[ask.account] = before + amount
         return ""
 

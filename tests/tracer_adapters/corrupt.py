@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -383,12 +383,16 @@ TABLES = (
 SERVICES = ("payment", "ledger", "cardgateway", "bank")
 
 
-async def drawn(database: Database, seed: int, number: int) -> list[Corruption]:
-    """So many corruptions, equally many of each service, of each of its tables and of each kind of change."""
+async def drawn(database: Database, seed: int, number: int, among: Collection[str] | None = None) -> list[Corruption]:
+    """So many corruptions, equally many of each service, of each of its tables and of each kind of change.
+
+    `among`: only rows of these processings; None: any.
+    """
     draw = random.Random(seed)
     stock: dict[str, list[tuple[Row, str]]] = {}
     for table in TABLES:
         rows = await database.fetch(None, table.select)
+        rows = [row for row in rows if among is None or row["processing_id"] in among]
         stock[table.name] = [(json.loads(row["row"]), row["processing_id"]) for row in rows]
     wishes = {name: _in_turn([each for each in TABLES if each.service == name]) for name in SERVICES}
     found: list[Corruption] = []

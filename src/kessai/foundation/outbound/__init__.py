@@ -6,7 +6,7 @@ and in time. What comes back is one of four things, which are never mixed up:
 | what happened | what the caller gets |
 |---|---|
 | surely not sent (unreachable, all slots taken, circuit open) | NotSent, an Unavailable: nothing was done |
-| refused (4xx) | an Answer with `refused` true: where its body is a refusal that the party documents, nothing was done |
+| refused (4xx) | an Answer with `refused` true: nothing was done where its body is a documented refusal |
 | answered (2xx) | an Answer |
 | sent, and no usable answer (silence, a cut line, 5xx, 429, garbage) | Unanswered, an Unknown: inquire |
 

@@ -145,7 +145,10 @@ class Executor(Host[D]):
 
     async def crash(self) -> None:
         """Stop as a killed process would: nothing more is written, the lease is not released. For tests."""
+        self.closing = True
         self.journal.stop(Crashed())
+        if self._keeper is not None:  # it may have begun after the journal had stopped
+            self._keeper.cancel()
         await self._stop_runs()
         await self.timers.close()
         await asyncio.gather(*(task for task in (self._keeper,) if task), return_exceptions=True)

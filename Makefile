@@ -5,6 +5,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 4
+# A test that hangs is shown with its stack and ends its worker, rather than the patience of whoever waits.
+BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
 .PHONY: demo up test test-serializable check format faults prove soak bench bench-deps bench-lock lock contracts histories clean
 .DEFAULT_GOAL := demo
@@ -16,10 +18,10 @@ up: $(STAMP)  ## the platform on this machine, until Ctrl-C
 	@$(BIN)/kessai up
 
 test: $(STAMP)  ## the whole suite, without the long runs
-	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not soak"
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not soak" $(BOUNDED)
 
 test-serializable: $(STAMP)  ## the same at PostgreSQL's strictest isolation level
-	KESSAI_TEST_ISOLATION=serializable $(PYTEST) -n $(WORKERS) --dist worksteal -m "not soak"
+	KESSAI_TEST_ISOLATION=serializable $(PYTEST) -n $(WORKERS) --dist worksteal -m "not soak" $(BOUNDED)
 
 check: $(STAMP)  ## format, lint, types, imports, house rules, contracts
 	$(BIN)/ruff format --check src tests

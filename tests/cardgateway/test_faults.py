@@ -211,7 +211,7 @@ BETWEEN = {
 async def test_an_answer_that_is_no_documented_refusal_says_nothing_of_what_was_done(
     world: World, monkeypatch: pytest.MonkeyPatch, between: str, *, arrives: bool
 ) -> None:
-    service = await world.another_process(patience=Patience(answer_s=2.0, reach_s=0.05))
+    service = await world.another_process(patience=Patience(answer_s=2.0, reach_s=1.0))
     request = hold(await world.card(service), AMOUNT)
     assert request.authorization_id is not None
     exchange, left = Outbound._exchange, [4]  # pyright: ignore[reportPrivateUsage]  # what comes over the wire

@@ -25,8 +25,9 @@ async def test_what_stays_different_is_told(world: World) -> None:
     world.toys["till"].did("shop", "prc_1", effect("exc_unheard_of"))
     await world.settle()
     async with asyncio.timeout(30):
-        while not await shop.turn():
+        while await world.verdict("prc_1") == "PENDING":
             await asyncio.sleep(0.01)
+            await shop.turn()
     assert await world.verdict("prc_1") == "INCONSISTENT"
 
 

@@ -16,10 +16,11 @@ from kessai.foundation.config import Settings
 from kessai.foundation.db import Database
 from kessai.foundation.door import grpc_client, grpc_server
 from kessai.foundation.door.principal import Principal
-from kessai.foundation.errors import Forbidden, Invalid, NotFound
+from kessai.foundation.errors import Forbidden, Invalid, NotFound, Refused
 from kessai.foundation.ids import new_id
-from kessai.sdk.processing.api import Announce, Processing
+from kessai.sdk.processing.api import Announce, ConsistencyReport, Outcome, Processing, SendReports
 from kessai.sdk.processing.participant import Participant
+from kessai.sdk.processing.reconcile import digest_of
 from kessai.services.identity.api import CreateKey, Scope
 from kessai.services.tracer.api import GetProcessing, Tracer, Verdict
 from kessai.services.tracer.api import Processing as Shown
@@ -114,6 +115,22 @@ async def test_a_key_of_one_service_cannot_speak_for_another(served: tuple[Platf
     assert refused.value.code == "not_this_participant"
     await client.announce(Announce(participant="kiosk", processing_ids=["prc_1"]))
     await cast("Any", client).aclose()
+
+
+async def test_a_key_without_a_services_name_speaks_for_nobody(served: tuple[Platform, str]) -> None:
+    platform, target = served
+    client = grpc_client(Tracer, target, await key_of(platform, None))
+    report = ConsistencyReport(processing_id="prc_1", revision=1, outcome=Outcome.MATCHED, digest=digest_of([]))
+    for name in ("ledger", "kiosk"):
+        with pytest.raises(Forbidden, match="not_this_participant"):
+            await client.send_reports(SendReports(participant=name, reports=[report]))
+    await cast("Any", client).aclose()
+
+
+@pytest.mark.parametrize("name", ["internal", "ledger", "tracer", "key_1"])
+async def test_no_key_acts_in_the_platforms_own_name(served: tuple[Platform, str], name: str) -> None:
+    with pytest.raises(Refused, match="service_name_reserved"):
+        await key_of(served[0], name)
 
 
 async def test_a_key_in_a_services_name_needs_a_services_scopes(served: tuple[Platform, str]) -> None:

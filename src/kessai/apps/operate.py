@@ -7,7 +7,7 @@ import msgspec
 from kessai.apps.jobs import job_named
 from kessai.apps.outside import running
 from kessai.apps.place import settled, shared_place
-from kessai.apps.wiring import Platform, prepare
+from kessai.apps.wiring import SERVICES, Platform, prepare
 from kessai.foundation.clock import SystemClock
 from kessai.foundation.config import Settings
 from kessai.foundation.db import Database
@@ -40,6 +40,6 @@ async def create_key(settings: Settings, name: str, scopes: list[str], service: 
         await prepare(place.dsn, settings)
         database = Database(place.dsn)
         try:
-            return (await IdentityService(database, SystemClock()).create_key(request)).secret
+            return (await IdentityService(database, SystemClock(), platform=SERVICES).create_key(request)).secret
         finally:
             await database.close()

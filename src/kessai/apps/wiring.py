@@ -61,6 +61,9 @@ from kessai.services.tracer.store import SCHEMA as TRACER
 SCHEMAS: tuple[SchemaSpec, ...] = (IDENTITY, SANDBOX, LEDGER, CARDGATEWAY, BANK, PAYMENT, TRACER)
 """What `migrate` brings up to date, in this order."""
 
+SERVICES = tuple(each.service for each in SCHEMAS)
+"""In whose names only the platform itself acts."""
+
 WITH_WORKFLOWS = tuple(spec.service for spec in SCHEMAS if "kessai.sdk.workflow" in spec.components)
 """Services that run workflows."""
 
@@ -126,7 +129,7 @@ class Platform:
         types = load_account_types(document_of(settings.account_types, "account_types.toml"))
         kinds = load_payment_kinds(settings.payment_kinds)
         patience = read_patience(document_of(settings.outside, "outside.toml"))
-        self.identity = IdentityService(self.database, self.clock)
+        self.identity = IdentityService(self.database, self.clock, platform=SERVICES)
         self.ledger = LedgerService(self.database, self.clock, types)
         self.vault = Vault(read_vault_keys(settings.vault_keys))
         alerts = Alerts()

@@ -33,12 +33,12 @@ _DOOR_CODES: dict[int, tuple[str, ...]] = {
     504: ("deadline_exceeded",),
 }
 _OWN_STATUSES = frozenset({400, 404, 409, 422})
-_CLOSED_STATUSES = frozenset({401, 403, 413, 415, 500})
+_CLOSED_STATUSES = frozenset({401, 413, 415, 500})
 _BODY_CODES = ("malformed_json", "duplicate_key", "too_deep")
 _TITLES = {
     400: "The request can never be right as it stands.",
     401: "No valid API key came with the request.",
-    403: "The API key lacks the scope.",
+    403: "The API key lacks the scope, or may not act as the request wants.",
     404: "What the request names does not exist.",
     409: "The request contradicts something that happened or is happening.",
     413: "The body is too large.",

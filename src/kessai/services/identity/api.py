@@ -228,7 +228,7 @@ def content_digest(content: Message) -> str:
 class Identity(Protocol):
     """認証・権限: who may call, and what for; what needs a second person's approval."""
 
-    @verb("POST /v1/identity/keys", scope=Scope.IDENTITY_ADMIN.value, status=201)
+    @verb("POST /v1/identity/keys", scope=Scope.IDENTITY_ADMIN.value, status=201, errors=("service_name_reserved",))
     async def create_key(self, request: CreateKey, /) -> CreatedKey:
         """Make an API key; the answer shows its secret, once."""
         ...

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -58,6 +59,15 @@ def key_id_of(secret: str) -> ApiKeyId | None:
 def digest_of(secret: str) -> bytes:
     """SHA-256; enough for 256 random bits, which no dictionary holds."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def require_free_name(service: str | None, platform: Collection[str]) -> None:
+    """Raises Refused `service_name_reserved` where a key would act as the platform itself, or look like another key.
+
+    What is done in process under these names is believed: reports to the tracer, and who called.
+    """
+    if service is not None and (service == "internal" or service in platform or service.startswith("key_")):
+        raise Refused("service_name_reserved", f"No API key acts in the name {service}.", service=service)
 
 
 def record_of(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from kessai.foundation.call import current_call
@@ -48,6 +48,7 @@ from kessai.services.identity.domain import (
     opens,
     record_of,
     rejected,
+    require_free_name,
     same_request,
 )
 
@@ -67,9 +68,11 @@ class _Overtaken(Exception):
 class IdentityService:
     """Implements the door `Identity`, and `authenticate` for all doors."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, platform: Collection[str] = ()) -> None:
+        """`platform`: names of the platform's own services, in which nobody from outside may act."""
         self._database = database
         self._clock = clock
+        self._platform = frozenset(platform)
         self._known: dict[bytes, tuple[Principal, float]] = {}
         self._asked: dict[bytes, asyncio.Task[Principal]] = {}
 
@@ -84,6 +87,7 @@ class IdentityService:
 
     async def create_key(self, request: CreateKey, /) -> CreatedKey:
         """Make an API key; the answer shows its secret, once."""
+        require_free_name(request.service, self._platform)
         secret = new_secret()
         record = self._record(
             secret, request.name, list(request.scopes), current_call().caller, service=request.service

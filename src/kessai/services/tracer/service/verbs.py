@@ -37,7 +37,6 @@ from kessai.services.tracer.api import (
     Totals,
 )
 from kessai.services.tracer.domain import findings as moves
-from kessai.services.tracer.domain.deciding import is_service
 from kessai.services.tracer.domain.rules import TracerRules
 from kessai.services.tracer.service import answers
 from kessai.services.tracer.service.board import NoticeBoard
@@ -221,8 +220,8 @@ class TracerService:
 
 
 def _require_own_name(participant: str) -> None:
-    """A service speaks for itself alone; a plain key and the platform's own jobs may speak for any that has none."""
+    """A service speaks for itself alone; an API key without a service's name speaks for nobody."""
     caller = current_call().caller
-    if caller != participant and caller != "internal" and is_service(caller):
-        text = f"This API key acts for {caller}, and cannot take part as {participant}."
+    if caller not in (participant, "internal"):
+        text = f"This API key does not act for {participant}, and cannot take part in its place."
         raise Forbidden("not_this_participant", text, service=caller)

@@ -68,6 +68,7 @@ async def test_whatever_happens_to_the_feed_nothing_is_missed(world: World, faul
     world.simulator.faults.program(replace(PRESETS[fault], verb="results", times=2))
     for verb in VERBS:
         await world.until(await _instructed(world, account, verb), S.DONE)
+    await eventually(lambda: sum(each.verb == "results" for each in world.simulator.requests) > 2)  # both faults met
     await world.require_agreement()
 
 

@@ -307,7 +307,9 @@ async def test_a_long_statement_is_read_page_by_page(world: World, monkeypatch: 
     made = [await world.transfer(account, amount) for amount in range(1, 11)]
     for each in made:
         await world.until(each, S.DONE)
+    world.simulator.requests.clear()
     await world.require_agreement()
+    assert sum(each.verb == "statement" for each in world.simulator.requests) >= 4
 
 
 @pytest.mark.parametrize(

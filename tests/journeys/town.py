@@ -45,6 +45,7 @@ class Bridged(Client):
 class Town:
     """A platform, its client, and the parties outside with their books."""
 
+    platform: Platform
     client: Client
     http: httpx.AsyncClient
     settings: Settings
@@ -91,4 +92,4 @@ async def opened(database_url: str, folder: Path, *, payment_kinds: str | None =
         http = await ending.enter_async_context(
             httpx.AsyncClient(transport=transport, base_url="http://kessai.test", headers=headers)
         )
-        yield Town(Bridged(http), http, ours, database_url, cards, bank)
+        yield Town(platform, Bridged(http), http, ours, database_url, cards, bank)

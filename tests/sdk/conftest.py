@@ -33,19 +33,19 @@ class Engines:
         self.database = database
         self.world = World()
         self.clock = SandboxClock()
-        self._engines: list[Engine[World]] = []
+        self.opened: list[Engine[World]] = []
 
     async def open(self, **options: Any) -> Engine[World]:
         """One more executor, as another process would have."""
         options = {"lease_s": LEASE_S, **options}
         engine = Engine(self.database, service="shop", deps=self.world, clock=self.clock, **options)
-        self._engines.append(engine)
+        self.opened.append(engine)
         await engine.open()
         return engine
 
     async def close(self) -> None:
         """End them all."""
-        for engine in self._engines:
+        for engine in self.opened:
             if not engine.closing:
                 await engine.close(grace_s=1)
 

@@ -217,7 +217,7 @@ async def test_what_was_adopted_without_hearing_of_it_is_taken_up(
     else:
         monkeypatch.setattr(Store, "_with_logs", blind)
     second = Engine(engines.database, service="shop", deps=engines.world, clock=engines.clock, lease_s=0.4)
-    engines._engines.append(second)  # pyright: ignore[reportPrivateUsage]
+    engines.opened.append(second)
     with pytest.raises((Unknown, Unavailable)):
         await second._take_lease() or await second._adopt()  # type: ignore[func-returns-value]  # pyright: ignore[reportPrivateUsage]
     assert [each for _, each in await rows(engines.database, OPEN)] == [second.journal.lease.holder]

@@ -46,7 +46,8 @@ async def _open(engines: Engines) -> Engine[World]:
 
 async def _rest(engines: Engines, *workflow_ids: str) -> None:
     async def resting() -> bool:
-        return await rows(engines.database, RESTING) == [(each,) for each in sorted(workflow_ids)]
+        kept = await rows(engines.database, RESTING) == [(each,) for each in sorted(workflow_ids)]
+        return kept and sum(each.counts.rested for each in engines.opened) >= len(workflow_ids)
 
     await eventually(resting)
 

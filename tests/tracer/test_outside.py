@@ -8,10 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kessai.apps.demo.diary import HANAKO, SHOP
+from kessai.foundation.call import Call, enter_call, leave_call
+from kessai.services.cardgateway.api import AuthorizeCard
+from kessai.services.ledger.api import CreateExchange, Leg
 from kessai.simulators.bank.books import Order
 from tests.journeys.town import Town, opened
+
+HOLD = "cau_00000000000000000000000000000abc"
 
 
 class Visit:
@@ -83,16 +89,15 @@ class Visit:
                         return finding
                 await asyncio.sleep(0.1)
 
-    async def again(self, service: str, payment_id: str) -> dict[str, Any]:
-        """Proved anew, because a service says so."""
+    async def again(self, payment_id: str) -> dict[str, Any]:
+        """Proved anew, because somebody asks for it."""
         before = await self.proved(payment_id)
-        body = {"participant": service, "processing_ids": [before["processing_id"]]}
-        await self.post("/v1/tracer/announcements", body)
+        await self.post(f"/v1/tracer/processings/{before['processing_id']}/prove", {})
         return await self.proved(payment_id, before["revision"] + 1)
 
     async def differences(self, service: str, payment_id: str) -> list[dict[str, Any]]:
         """What a service finds when the processing is proved anew."""
-        found = await self.again(service, payment_id)
+        found = await self.again(payment_id)
         (report,) = [
             each["report"]
             for each in found["reports"]
@@ -185,9 +190,8 @@ async def test_while_the_card_network_is_down_its_processings_wait_and_the_other
     by_card, by_bank = await visit.charged(3_000), await visit.topped_up(10_000)
     before = await visit.proved(by_card)
     visit.town.cards.faults.down = True
-    body = {"participant": "cardgateway", "processing_ids": [before["processing_id"]]}
-    await visit.post("/v1/tracer/announcements", body)
-    assert (await visit.again("bank", by_bank))["verdict"] == "CONSISTENT"
+    await visit.post(f"/v1/tracer/processings/{before['processing_id']}/prove", {})
+    assert (await visit.again(by_bank))["verdict"] == "CONSISTENT"
     waiting = (await visit.town.http.get(f"/v1/tracer/payments/{by_card}")).json()
     assert (waiting["verdict"], waiting["waiting_for"]) == ("PENDING", ["cardgateway"])
     visit.town.cards.faults.clear()
@@ -212,21 +216,20 @@ async def test_holds_of_an_ended_payment_at_the_card_gateway_and_in_the_ledger_a
     payment_id = await visit.charged(4_000, capture=False)
     await visit.post(f"/v1/charges/{payment_id}/cancel", {})
     before = await visit.proved(payment_id)
-    scopes = ["internal", "tracer:participate", "card:write", "ledger:write"]
-    key = {"name": "as if a payment had forgotten", "scopes": scopes, "service": "payment"}
-    secret = (await visit.post("/v1/identity/keys", key))["secret"]
-    headers = {"Authorization": f"Bearer {secret}", "Processing-Id": before["processing_id"], "Idempotency-Key": "lost"}
-    hold = {"card_id": visit.card_id, "customer_id": HANAKO, "amount_minor": 700}
-    leg = {"amount_minor": 700, "asset": "JPY"}
-    exchange = {
-        "sources": [{**leg, "owner": "bank", "account_type": "deposit"}],
-        "targets": [{**leg, "owner": HANAKO, "account_type": "free_points"}],
-        "kind": "gift",
-        "capture": False,
-    }
-    for path, body in (("/v1/card-authorizations", hold), ("/v1/ledger/exchanges", exchange)):
-        answer = await visit.town.http.post(path, json=body, headers=headers)
-        assert answer.status_code == 201, answer.text
+    leg = Leg(account_type="deposit", owner="bank", amount_minor=700, asset="JPY")
+    gift = CreateExchange(
+        sources=[leg],
+        targets=[replace(leg, account_type="free_points", owner=HANAKO)],
+        kind="gift",
+        capture=False,
+    )
+    token = enter_call(Call(caller="payment", processing_id=before["processing_id"]))  # as if it had forgotten them
+    try:
+        await visit.town.platform.ledger.create_exchange(gift)
+        hold = AuthorizeCard(card_id=visit.card_id, customer_id=HANAKO, amount_minor=700, authorization_id=HOLD)
+        await visit.town.platform.cardgateway.authorize(hold)
+    finally:
+        leave_call(token)
     finding = await visit.closed(payment_id)
     by = {each["by"] for each in finding["steps"] if each["state"] == "REPAIRED"}
     assert by == {"rule:void-card-hold-of-an-ended-payment", "rule:void-ledger-hold-of-an-ended-payment"}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec.structs import replace
 
 from kessai.apps.wiring import document_of
+from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.db import Database
 from kessai.foundation.errors import Unavailable
 from kessai.sdk.processing.api import (
@@ -140,10 +142,15 @@ class World:
 
     async def touch(self, name: str, *processing_ids: str, entry: bool = False) -> None:
         """A service tells that it has new effects."""
-        await self.tracer.announce(Announce(participant=name, processing_ids=list(processing_ids), entry=entry))
+        with called_by(name):
+            await self.tracer.announce(Announce(participant=name, processing_ids=list(processing_ids), entry=entry))
 
     async def settle(self) -> None:
         """Let everything that is under way come to rest."""
+        with called_by("internal"):
+            await self._settle()
+
+    async def _settle(self) -> None:
         await self.tracer.open_touched()
         for _ in range(TURNS_MAX):
             sent = 0
@@ -171,6 +178,16 @@ class World:
     async def findings(self, state: FindingState = FindingState.OPEN) -> list[Finding]:
         """Findings in a state."""
         return (await self.tracer.list_findings(ListFindings(state=state))).findings
+
+
+@contextmanager
+def called_by(caller: str) -> Generator[None]:
+    """As when somebody else calls in between."""
+    token = enter_call(Call(caller=caller))
+    try:
+        yield
+    finally:
+        leave_call(token)
 
 
 async def charge(world: World, processing_id: str = "prc_1", effect_id: str | None = None) -> None:

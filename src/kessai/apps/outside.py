@@ -77,7 +77,7 @@ async def simulated(settings: Settings) -> AsyncGenerator[Settings]:
             address.write_text(simulator.url, encoding="utf-8")
             stack.callback(address.unlink, missing_ok=True)
             settings = replace(settings, **{setting: simulator.url})
-            log.info("simulated", party=name, url=simulator.url)
+            log.debug("simulated", party=name, url=simulator.url)
         yield settings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import operator
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -86,88 +87,32 @@ def show(
     _print_one(_run(work, service, data, database_url))
 
 
-@workflow.command()
-def cancel(
-    workflow_id: Id,
-    *,
-    by: By,
-    why: Why,
-    service: Service = None,
-    data: Data = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Let it stop where it next can, and undo what it did."""
-    _act(workflow_id, lambda operator: operator.cancel(workflow_id, who=by, why=why), service, data, database_url)
+def _plainly(name: str, sense: str) -> None:
+    """Make the command of a verb that needs nothing but the workflow, and who did it and why."""
+
+    @workflow.command(name, help=sense)
+    def command(  # pyright: ignore[reportUnusedFunction]  (typer keeps it)
+        workflow_id: Id,
+        *,
+        by: By,
+        why: Why,
+        service: Service = None,
+        data: Data = None,
+        database_url: DatabaseUrl = None,
+    ) -> None:
+        verb = operator.methodcaller(name, workflow_id, who=by, why=why)
+        _act(workflow_id, verb, service, data, database_url)
 
 
-@workflow.command()
-def terminate(
-    workflow_id: Id,
-    *,
-    by: By,
-    why: Why,
-    service: Service = None,
-    data: Data = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """End it where it stands; nothing is undone."""
-    _act(workflow_id, lambda operator: operator.terminate(workflow_id, who=by, why=why), service, data, database_url)
-
-
-@workflow.command()
-def pause(
-    workflow_id: Id,
-    *,
-    by: By,
-    why: Why,
-    service: Service = None,
-    data: Data = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Let it begin no further step."""
-    _act(workflow_id, lambda operator: operator.pause(workflow_id, who=by, why=why), service, data, database_url)
-
-
-@workflow.command()
-def resume(
-    workflow_id: Id,
-    *,
-    by: By,
-    why: Why,
-    service: Service = None,
-    data: Data = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Let a paused one go on."""
-    _act(workflow_id, lambda operator: operator.resume(workflow_id, who=by, why=why), service, data, database_url)
-
-
-@workflow.command()
-def retry(
-    workflow_id: Id,
-    *,
-    by: By,
-    why: Why,
-    service: Service = None,
-    data: Data = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Take a parked one up again, once its cause was mended."""
-    _act(workflow_id, lambda operator: operator.retry(workflow_id, who=by, why=why), service, data, database_url)
-
-
-@workflow.command()
-def skip(
-    workflow_id: Id,
-    *,
-    by: By,
-    why: Why,
-    service: Service = None,
-    data: Data = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Take the step that a parked one stands at for done: it was done, or undone, by hand."""
-    _act(workflow_id, lambda operator: operator.skip(workflow_id, who=by, why=why), service, data, database_url)
+for _name, _sense in (
+    ("cancel", "Let it stop where it next can, and undo what it did."),
+    ("terminate", "End it where it stands; nothing is undone."),
+    ("pause", "Let it begin no further step."),
+    ("resume", "Let a paused one go on."),
+    ("retry", "Take a parked one up again, once its cause was mended."),
+    ("skip", "Take the step that a parked one stands at for done: it was done, or undone, by hand."),
+):
+    _plainly(_name, _sense)
 
 
 @workflow.command()
@@ -194,7 +139,7 @@ def resolve(
     error = None if refused is None else Refused(refused, f"Refused, as {by} found: {why}")
     _act(
         workflow_id,
-        lambda operator: operator.resolve(workflow_id, who=by, why=why, result=value, error=error),
+        lambda verbs: verbs.resolve(workflow_id, who=by, why=why, result=value, error=error),
         service,
         data,
         database_url,
@@ -216,7 +161,7 @@ def fork(
     """Start another one of the same request, with the first steps of this one behind it."""
     _act(
         workflow_id,
-        lambda operator: operator.fork(workflow_id, new_id=new_id, keep_to=keep_to, who=by, why=why),
+        lambda verbs: verbs.fork(workflow_id, new_id=new_id, keep_to=keep_to, who=by, why=why),
         service,
         data,
         database_url,

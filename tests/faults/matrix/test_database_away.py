@@ -37,4 +37,5 @@ async def test_a_sample_of_databases_that_are_away_leaves_no_money_with_nobody(n
 
 @pytest.mark.soak
 async def test_no_database_that_is_away_leaves_money_with_nobody(new_lane: NewLane) -> None:
-    await _require_none_lost(new_lane, await _all(await new_lane()))
+    cases = await _all(await new_lane())
+    assert (await _require_none_lost(new_lane, cases)).struck > len(cases) // 2

@@ -154,7 +154,7 @@ class Writer:
         self.last_id = max([self.last_id, *(each["stable_id"] for each in rows)])
         await connection.fetch(self._sql["renew_writer"], self.slot, self.epoch, until, self.last_id)
         self.landed_id = self.last_id
-        log.info("writer_slot_taken", slot=self.slot, epoch=self.epoch)
+        log.debug("writer_slot_taken", slot=self.slot, epoch=self.epoch)
 
     async def sent(self) -> None:
         """Wait until the page in flight is on its way: a socket takes only part of a large one at once.

@@ -26,6 +26,7 @@ from kessai.services.tracer.api.processings import (
     ParticipantStandings,
     Processing,
     ProcessingPage,
+    ProveAgain,
     Totals,
 )
 
@@ -46,6 +47,12 @@ class Tracer(TracerForParticipants, Protocol):
     @verb("GET /v1/tracer/processings", scope="tracer:read", errors=("bad_cursor",))
     async def list_processings(self, request: ListProcessings, /) -> ProcessingPage:
         """Processings with a verdict, those touched longest ago first."""
+        ...
+
+    @verb("POST /v1/tracer/processings/{processing_id}/prove", scope="tracer:write", status=202,
+          errors=("processing_not_found",))  # fmt: skip
+    async def prove_again(self, request: ProveAgain, /) -> Processing:
+        """Have a processing proved anew, at its next revision; it is answered as it is before that."""
         ...
 
     @verb("GET /v1/tracer/totals", scope="tracer:read")

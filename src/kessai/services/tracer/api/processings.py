@@ -39,6 +39,12 @@ class GetProcessingOfPayment(Message):
     payment_id: Reference
 
 
+class ProveAgain(Message):
+    """Ask everybody who takes part anew, because something outside the platform's own records has changed."""
+
+    processing_id: ProcessingId
+
+
 class ListProcessings(Message):
     """Processings with one verdict, those that were touched longest ago first; `cursor` comes from the page before."""
 

@@ -34,6 +34,7 @@ from kessai.services.tracer.api import (
     ParticipantStandings,
     Processing,
     ProcessingPage,
+    ProveAgain,
     Totals,
 )
 from kessai.services.tracer.domain import findings as moves
@@ -80,10 +81,12 @@ class TracerService:
         """Tell that a participant has new effects in some processings."""
         _require_own_name(request.participant)
         ids = list(dict.fromkeys(request.processing_ids))
-        told = touches.touch(request.participant, ids, entry=request.entry)
+        await self._touch(touches.touch(request.participant, ids, entry=request.entry))
+        return Announced(processings=len(ids))
+
+    async def _touch(self, told: Touch) -> None:
         await self._database.transaction(ROLE, lambda connection: self._opening.keep(connection, [told]))
         self._opening.ring()
-        return Announced(processings=len(ids))
 
     async def pull_notices(self, request: PullNotices, /) -> Notices:
         """What a participant is asked to reconcile next; waits when there is nothing yet."""
@@ -126,6 +129,12 @@ class TracerService:
     async def list_processings(self, request: ListProcessings, /) -> ProcessingPage:
         """Processings with a verdict, those touched longest ago first."""
         return await answers.processings(self._database, self._clock, request)
+
+    async def prove_again(self, request: ProveAgain, /) -> Processing:
+        """Have a processing proved anew, at its next revision; it is answered as it is before that."""
+        found = await answers.processing(self._database, request.processing_id)
+        await self._touch(touches.touch(found.participants[0], [request.processing_id], entry=False))
+        return found
 
     async def get_totals(self, request: GetTotals, /) -> Totals:
         """How many processings were opened and decided, day by day."""

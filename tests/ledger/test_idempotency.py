@@ -13,6 +13,7 @@ from kessai.foundation.db import Database
 from kessai.foundation.errors import KeyReused, PaymentError
 from kessai.foundation.ids import new_hex
 from kessai.services.ledger.api import Exchange, Freeze
+from kessai.services.ledger.service import LedgerService
 
 from .book import Another, Book
 from .rows import picture
@@ -333,3 +334,25 @@ async def test_batch_over_several_pages_has_one_key(ready: Book) -> None:
     for _ in range(2):
         assert await _as_client(ready, key, many) == "done"
     await ready.shows("cus:1/funds", balance=3_200)
+
+
+async def test_a_repetition_is_answered_without_a_page_that_fails_first(ready: Book) -> None:
+    assert isinstance(ready.ledger, LedgerService)
+    recorder = ready.ledger.recorder
+    first = await ready.move(PAY, name="again")
+    captured = await ready.capture("order", 100, final=False, action="again")
+    before = recorder.conflicts
+    for _ in range(3):
+        assert await ready.move(PAY, name="again") == first
+        assert await ready.capture("order", 100, final=False, action="again") == captured
+    assert recorder.conflicts == before
+    await ready.shows("cus:1/funds", balance=4_300)
+
+
+async def test_repetitions_and_new_requests_share_a_page(ready: Book) -> None:
+    first = await ready.move(PAY, name="again")
+    answers = await asyncio.gather(
+        *[ready.move(PAY, name="again" if number % 2 else f"new-{number}") for number in range(10)]
+    )
+    assert [answer == first for answer in answers] == [bool(number % 2) for number in range(10)]
+    await ready.shows("cus:1/funds", balance=4_700 - 6 * 300)

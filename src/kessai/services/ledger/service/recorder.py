@@ -38,6 +38,8 @@ from kessai.services.ledger.store.writer import PLANS, Writer
 
 ACCOUNTS_MAX = 80_000
 EXCHANGES_MAX = 20_000
+LATELY_MAX = 50_000
+"""Ids remembered so that a repetition is known at once: about 8 MB."""
 SIDE_LOTS_MAX = 64
 LOCK_FROM_ATTEMPT = 3
 PAGE_MAX = 1_024
@@ -74,6 +76,8 @@ class Recorder:
         self._landed = 0
         self._floor = 0
         """Newest flush that any loaded account was changed by; ours come after it."""
+        self._lately: dict[str, None] = {}
+        """Exchanges that are known to be stored, the latest last."""
         self._wishes: dict[str, int] = {}
         """How many lots to load, for accounts (by hex) whose window proved too short."""
         self.submit = self._group.submit
@@ -190,8 +194,10 @@ class Recorder:
         if again:
             for exchange_id in exchanges:
                 self.book.exchanges.pop(exchange_id, None)
-        elif self._repeats_an_action(commands):
-            raise MustSettle
+        elif repeated := self._repetitions(commands):
+            await self._load_stored(connection, repeated)
+            if any(each.stored is None for each in repeated):
+                raise MustSettle  # done on the page that is on its way
         known = self.book.exchanges
         missing = [each for each in exchanges if each not in known]  # a set less a view would walk the whole memory
         if missing:
@@ -210,13 +216,18 @@ class Recorder:
         if again:
             await self._load_stored(connection, commands)
 
-    def _repeats_an_action(self, commands: list[Command]) -> bool:
+    def _repetitions(self, commands: list[Command]) -> list[Create | Reverse | Capture | Release]:
+        """Those that were done before, as far as memory knows: answered from store without a page that fails first."""
+        found: list[Create | Reverse | Capture | Release] = []
         for command in commands:
-            if isinstance(command, Capture | Release):
+            if isinstance(command, Create | Reverse):
+                if command.exchange_id in self._lately:
+                    found.append(command)
+            elif isinstance(command, Capture | Release):
                 progress = self.book.exchanges.get(_exchange_of(command) or "")
                 if progress is not None and any(done.action_id == command.action_id for done in progress.actions):
-                    return True
-        return False
+                    found.append(command)
+        return found
 
     def _accounts_of(self, commands: list[Command]) -> tuple[set[str], set[str]]:
         """Accounts that are looked at; and, of those, the ones whose lots may matter: not only paid into."""
@@ -303,7 +314,7 @@ class Recorder:
             raise MustSettle
         await loading.load_named_lots(connection, wanted)
 
-    async def _load_stored(self, connection: Connection, commands: list[Command]) -> None:
+    async def _load_stored(self, connection: Connection, commands: Sequence[Command]) -> None:
         """What the database has already under the ids and references of these commands."""
         births: dict[str, list[Create | Reverse]] = {}
         references: dict[str, list[Create | Reverse]] = {}
@@ -319,6 +330,7 @@ class Recorder:
         await _load_asked(connection, commands)
         if births:
             for progress, stored in await loading.load_exchanges(connection, [each[4:] for each in births]):
+                self._lately[progress.exchange_id] = None
                 for command in births[progress.exchange_id]:
                     command.stored = stored
         if references:
@@ -344,6 +356,7 @@ class Recorder:
         else:
             await self.writer.unlock()
         self._landed = page.serial
+        self._lately.update(dict.fromkeys(page.born_exchanges))
         for asked in page.keys.values():
             asked.stored = asked.digest
         self._wishes.clear()
@@ -357,6 +370,8 @@ class Recorder:
     def _evict(self) -> None:
         """Keep memory bounded: the oldest go first, those used since they were last considered get another round."""
         _second_chance(self.book.accounts, self._landed)
+        for exchange_id in list(islice(self._lately, max(0, len(self._lately) - LATELY_MAX))):
+            del self._lately[exchange_id]
         exchanges: dict[str, Progress] = self.book.exchanges
         surplus = len(exchanges) - EXCHANGES_MAX
         if surplus > 0:
@@ -366,7 +381,7 @@ class Recorder:
                     del exchanges[exchange_id]
 
 
-async def _load_asked(connection: Connection, commands: list[Command]) -> None:
+async def _load_asked(connection: Connection, commands: Sequence[Command]) -> None:
     """What was asked before with the idempotency keys of these commands."""
     asked = [
         command.asked

@@ -53,6 +53,7 @@ bench: $(STAMP)  ## every measurement, one JSON line each
 	$(BIN)/kessai bench charge --json
 	$(BIN)/kessai bench charge --mix --json
 	$(BIN)/kessai bench tracer --json
+	$(BIN)/kessai bench books --json
 	$(BIN)/kessai bench isolation --json
 	$(BIN)/kessai bench workflow --mode recovery --json
 

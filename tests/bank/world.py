@@ -11,7 +11,7 @@ import msgspec
 
 from kessai.foundation.clock import SandboxClock
 from kessai.foundation.db import Database
-from kessai.foundation.errors import PaymentError
+from kessai.foundation.errors import PaymentError, Unavailable
 from kessai.foundation.events import Event, Relay
 from kessai.foundation.ids import new_id
 from kessai.foundation.outbound import Destination
@@ -81,8 +81,13 @@ class World:
         )
 
     async def account(self, **other: object) -> BankAccount:
-        """A registered account."""
-        return await self.bank.register_account(registration(**other))
+        """A registered account; asked for again, as a customer would, while a slow machine's bank does not answer."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                try:
+                    return await self.bank.register_account(registration(**other))
+                except Unavailable:
+                    await asyncio.sleep(0.1)
 
     async def transfer(self, account: BankAccount, amount: int = 1_000) -> Instruction:
         """A transfer to it."""
@@ -129,10 +134,11 @@ class World:
                 await asyncio.sleep(0.02)
         await relay.close()
         rows = await self.database.fetch(
-            None, "SELECT position, topic, payload FROM bank.outbox WHERE topic LIKE 'bank.%' ORDER BY position"
+            None,
+            "SELECT position, topic, payload, recorded_at FROM bank.outbox WHERE topic LIKE 'bank.%' ORDER BY position",
         )
         return [
-            Event("bank", row["position"], n, row["topic"], bytes(raw))
+            Event("bank", row["position"], n, row["topic"], bytes(raw), row["recorded_at"])
             for row in rows
             for n, raw in enumerate(msgspec.json.decode(row["payload"], type=list[msgspec.Raw]))
         ]

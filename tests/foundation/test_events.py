@@ -15,6 +15,7 @@ from kessai.foundation.contract import Message
 from kessai.foundation.db import Connection, Database
 from kessai.foundation.errors import Unavailable
 from kessai.foundation.events import Event, OutboxRow, Relay, Subscription, outbox_insert, outbox_row, parked, wake
+from kessai.foundation.events import subscription as subscription_module
 from kessai.foundation.events.subscription import POLLS_PER_SKIP
 from tests.conftest import SharedServer
 from tests.sdk.conftest import eventually
@@ -167,6 +168,38 @@ async def test_a_crash_before_the_commit_has_no_effect_and_is_delivered_again(sh
     seen.before_commit = lambda: None
     await _deliver_all(_subscription(shop, seen))
     assert await _effects(shop) == {"a": 1, "b": 1}
+
+
+async def test_a_delivery_ends_with_the_row_that_makes_it_large_enough(
+    shop: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription_module, "EVENTS_MAX", 5)
+    seen = Seen()
+    subscription = _subscription(shop, seen)
+    await _commit(shop, *(_sold(*(f"{row}{n}" for n in range(3))) for row in "abc"))
+    await Relay(shop, "shop").assign()
+    assert [await subscription.deliver() for _ in range(3)] == [6, 3, 0]
+    assert seen.order == sorted(seen.order)
+
+
+async def test_an_event_says_when_it_was_committed_also_after_it_was_parked(shop: Database) -> None:
+    instants: list[datetime] = []
+
+    async def note(_: Connection, events: list[Event]) -> None:
+        instants.extend(each.recorded_at for each in events)
+        if len(instants) < 3:
+            raise ValueError("no")
+
+    subscription = Subscription(
+        shop, source="shop", topics=["sold"], subscriber="shop", name="books", handler=note, clock=SystemClock()
+    )
+    await _commit(shop, _sold("a"))
+    await Relay(shop, "shop").assign()
+    await subscription.deliver()
+    (put_aside,) = await parked(shop, "shop")
+    assert put_aside.event.recorded_at == NOW
+    assert await subscription.unpark(put_aside.event.position, 0)
+    assert instants == [NOW] * 3
 
 
 async def test_a_poisonous_event_is_parked_and_blocks_nothing(shop: Database) -> None:

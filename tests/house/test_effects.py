@@ -30,7 +30,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
 """Tables that hold something else: settings, people's cards and accounts, projections of effects, what is asked for."""
 SHARED = ("lease", "outbox", "outbox_head", "parked_event", "subscription_cursor", "workflow_")
 """Of the components that several schemas have."""
-WITHOUT_EFFECTS = ("tracer",)
+WITHOUT_EFFECTS = ("tracer", "books")
 """Services that only record what others did."""
 
 _COLUMNS = """

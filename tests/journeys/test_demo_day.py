@@ -47,11 +47,12 @@ async def test_the_demonstrated_day_has_the_states_and_amounts_that_it_must_have
 
     expected = {
         (HANAKO, "free_points"): 200,
-        (HANAKO, "funds"): 41_000,
+        (HANAKO, "funds"): 40_000,
+        (HANAKO, "paid_points"): 700,
         (TARO, "free_points"): 0,
         (TARO, "funds"): 7_000,
         (TARO, "sales"): 3_600,
-        (SHOP, "unsettled_sales"): 9_800,
+        (SHOP, "unsettled_sales"): 10_100,
         (MARKET, "unsettled_sales"): 400,
         (CARD_COMPANY, "card_receivable"): -6_000,
         (BANK, "bank_in_transit"): -30_000,

@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pytest
 
@@ -16,6 +17,8 @@ from kessai.foundation.errors import Invalid, Refused, Unavailable
 from kessai.services.ledger import api
 
 from .book import FIRST_INSTANT, Another, Book, FakeClock, account_id
+
+T = TypeVar("T")
 
 
 async def test_log_tells_every_entry_with_the_balance_after_it(book: Book) -> None:
@@ -149,7 +152,7 @@ async def test_snapshot_in_another_time_zone_is_the_same_instant(book: Book) -> 
     assert (await book.snapshot("cus:1/free_points", at.astimezone(TOKYO))).balance_minor == 10
 
 
-async def _stable(question: Callable[[], Awaitable[api.Snapshot]]) -> api.Snapshot:
+async def _stable(question: Callable[[], Awaitable[T]]) -> T:
     """Its answer, asked again while writes up to that instant may still be under way."""
     for _ in range(100):
         try:
@@ -183,6 +186,26 @@ async def _business(book: Book) -> None:
     await book.hold("cus:1/funds 100 > mer:1/unsettled_sales 100")
     await book.give("cus:1/trading_funds 5000")
     await book.move("cus:1/trading_funds 1000 > cus:1/btc 10000", rate="10000000")
+
+
+async def test_totals_as_of_an_instant_are_what_they_were_then(book: Book) -> None:
+    await _business(book)
+    at = book.clock.advance(seconds=1)  # each flush came a microsecond after the one before
+    then = (await book.ledger.list_type_totals(api.ListTypeTotals())).totals
+    book.clock.advance(seconds=5)
+    await book.give("cus:1/funds 77")
+    await book.hold("cus:2/funds 3 > mer:1/unsettled_sales 3")
+    assert (await book.ledger.list_type_totals(api.ListTypeTotals())).totals != then
+    for _ in range(2):
+        told = await _stable(lambda: book.ledger.list_type_totals(api.ListTypeTotals(as_of=at)))
+        assert told.totals == then
+        await book.run("roll_up")
+
+
+async def test_totals_as_of_a_time_to_come_are_refused(book: Book) -> None:
+    with pytest.raises(Invalid) as refusal:
+        await book.ledger.list_type_totals(api.ListTypeTotals(as_of=book.clock.now() + timedelta(seconds=1)))
+    assert refusal.value.code == "as_of_in_future"
 
 
 async def test_totals_add_up_to_zero_per_asset(book: Book) -> None:

@@ -16,8 +16,9 @@ from kessai.apps.verify import Finding, verify
 from kessai.apps.verify.audit import PACKAGE, Configuration, audit
 from kessai.apps.verify.finding import Report
 from kessai.apps.verify.gains import GAINS
-from kessai.apps.wiring import load_payment_kinds
+from kessai.apps.wiring import load_payment_kinds, read_books_of
 from kessai.foundation.call import Call, enter_call, leave_call
+from kessai.foundation.config import Settings
 from kessai.foundation.db import AUDITOR_ROLE, Connection, Database, load_queries
 from kessai.foundation.errors import PaymentError
 from kessai.foundation.events import Relay
@@ -93,7 +94,7 @@ class Tamper:
                 return [], None
             await self.connection.execute(f"SET LOCAL ROLE {AUDITOR_ROLE}")
             report = Report()
-            configuration = Configuration(load_account_types(), load_payment_kinds())
+            configuration = Configuration(load_account_types(), load_payment_kinds(), read_books_of(Settings()))
             await audit(self.connection, configuration, report)
         except asyncpg.IntegrityConstraintViolationError:
             return None

@@ -97,12 +97,12 @@ async def test_every_event_that_is_published_is_documented(world: World) -> None
     await world.payments.hear_from_bank(withdrawal.payment_id)
     assert (await world.payments.get_payment(GetPayment(payment_id=withdrawal.payment_id))).state == "RETURNED"
     rows = await world.database.fetch(
-        role_of("payment"), "SELECT topic, payload FROM payment.outbox WHERE topic = 'payment.payment'"
+        role_of("payment"), "SELECT topic, payload, recorded_at FROM payment.outbox WHERE topic = 'payment.payment'"
     )
     told = {
         event.decode(dict[str, Any])["type"]
         for row in rows
-        for event in events_of("payment", 1, row["topic"], row["payload"])
+        for event in events_of("payment", 1, row["topic"], row["payload"], row["recorded_at"])
     }
     assert told == {
         "payment.top_up.captured", "payment.charge.captured", "payment.charge.refunded",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from kessai import __version__
+from kessai.apps.books_cli import books
 from kessai.apps.workflow_cli import workflow
 from kessai.foundation.config import Settings, load_settings
 from kessai.foundation.errors import OperatorError, PaymentError
@@ -26,6 +27,7 @@ key = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(job, name="job")
 app.add_typer(key, name="key")
 app.add_typer(workflow, name="workflow")
+app.add_typer(books, name="books")
 
 PASS_ON: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """These commands read their own arguments."""
@@ -61,6 +63,15 @@ def up(
     payment_kinds: Annotated[str | None, typer.Option(help="Payment kinds as TOML, in place of the built-in.")] = None,
     outside: Annotated[str | None, typer.Option(help="How long is waited for whom outside, as TOML.")] = None,
     tracer: Annotated[str | None, typer.Option(help="The tracer's settings as TOML, in place of the built-in.")] = None,
+    chart_of_accounts: Annotated[
+        str | None, typer.Option(help="The chart of accounts (勘定科目表) as TOML, in place of the built-in.")
+    ] = None,
+    posting_rules: Annotated[
+        str | None, typer.Option(help="Posting rules (仕訳ルール) as TOML, in place of the built-in.")
+    ] = None,
+    accruals: Annotated[
+        str | None, typer.Option(help="How months are closed (決算整理) as TOML, in place of the built-in.")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
     log_format: Annotated[str | None, typer.Option(help="json or text.", show_default="json")] = None,
     config: ConfigFile = None,

@@ -34,6 +34,7 @@ class PlatformGauges(Collector):
         yield CounterMetricFamily("kessai_ledger_flushes", "Pages written.", value=recorder.flushes)
         yield CounterMetricFamily("kessai_ledger_conflicts", "Pages decided anew.", value=recorder.conflicts)
         yield from self._events()
+        yield from self._books()
 
     def _events(self) -> Iterator[Metric]:
         relayed = CounterMetricFamily("kessai_outbox_rows_positioned", "Rows given a position.", labels=["source"])
@@ -42,8 +43,17 @@ class PlatformGauges(Collector):
         yield relayed
         delivered = CounterMetricFamily("kessai_events_delivered", "Events that took effect.", labels=["subscription"])
         parked = CounterMetricFamily("kessai_events_parked", "Events put aside.", labels=["subscription"])
-        for each in self._platform.subscriptions:
+        for each in (*self._platform.subscriptions, *self._platform.proving.subscriptions):
             delivered.add_metric([each.name], each.delivered)
             parked.add_metric([each.name], each.parked_count)
         yield delivered
         yield parked
+
+    def _books(self) -> Iterator[Metric]:
+        bookkeeper = self._platform.books.bookkeeper
+        yield CounterMetricFamily("kessai_books_booked", "Events booked.", value=bookkeeper.booked)
+        text = "Events that stand unposted, as this process last counted them."
+        standing = GaugeMetricFamily("kessai_books_unposted", text, labels=["reason"])
+        for reason, count in bookkeeper.standing.items():
+            standing.add_metric([reason], count)
+        yield standing

@@ -14,6 +14,7 @@ import structlog
 from kessai.foundation.errors import OperatorError, PaymentError
 from kessai.foundation.lease import Lease, hold
 from kessai.services.bank.jobs import collect_results, repair_instructions, reseal_accounts
+from kessai.services.books.jobs import accrue_month, learn_accounts, make_statutory_days, reconcile_books
 from kessai.services.cardgateway.jobs import repair_cards
 from kessai.services.payment.jobs import expire_authorizations, expire_orders, forget_codes, look_after_waiting
 from kessai.services.sandbox.api import JobDone
@@ -67,6 +68,14 @@ JOBS: Mapping[str, Job] = {
     ),
     "forget-evidence": Job(
         lambda p: forget_evidence(p.tracer), "delete what was kept as long as its class says", housekeeping=True
+    ),
+    "learn-accounts": Job(lambda p: learn_accounts(p.books), "take note of accounts that unposted events wait for"),
+    "accrue-month": Job(
+        lambda p: accrue_month(p.books), "book the accruals of the month that ended last", housekeeping=True
+    ),
+    "statutory-day": Job(lambda p: make_statutory_days(p.books), "make the statutory books of days that are over"),
+    "reconcile-books": Job(
+        lambda p: reconcile_books(p.books), "compare the books with every other service, once a day", housekeeping=True
     ),
     "retire-workflows": Job(lambda p: p.retention.run(), "forget, once a day, what workflows did long ago"),
     "anchor-seals": Job(_anchor, "bind the heads of all seal chains together"),

@@ -81,19 +81,21 @@ class Proving:
         ]
 
     async def open(self) -> None:
-        """Begin in the background; the subscriptions are opened with the platform's others."""
+        """Begin in the background to hear, open and report."""
         await self.tracer.open()
-        await self._touched.open()
-        for each in self.participants:
+        for each in (*self.subscriptions, self._touched, *self.participants):
             await each.open()
-        await self._repairing.open()
 
     async def close(self) -> None:
         """Stop, and let another process go on."""
-        await self._repairing.close()
-        await self._touched.close()
-        for each in self.participants:
+        for each in (*self.subscriptions, self._touched, *self.participants, *self._remote.values()):
             await each.close()
-        for far in self._remote.values():
-            await far.close()
         await self.tracer.close()
+
+    async def open_repairs(self) -> None:
+        """Begin to repair what rules cover; the services that are told must be open."""
+        await self._repairing.open()
+
+    async def close_repairs(self) -> None:
+        """Stop; what was told and not answered is told again."""
+        await self._repairing.close()

@@ -58,7 +58,7 @@ def _load(settings: Settings) -> None:
     Raises ConfigError before anything is written when the configuration is wrong.
     """
     from kessai.apps.patience import read_patience
-    from kessai.apps.wiring import DOORS, document_of, load_payment_kinds
+    from kessai.apps.wiring import DOORS, document_of, load_payment_kinds, read_books_of
     from kessai.foundation.door.openapi import openapi_bytes
     from kessai.services.ledger.domain.types import load_account_types
     from kessai.services.tracer.domain.rules import read_rules
@@ -67,11 +67,14 @@ def _load(settings: Settings) -> None:
     load_payment_kinds(settings.payment_kinds)
     read_patience(document_of(settings.outside, "outside.toml"))
     read_rules(document_of(settings.tracer, "tracer.toml"))
+    read_books_of(settings)
     importlib.import_module("kessai.apps.workers")
     openapi_bytes(DOORS)
 
 
 async def _serve(place: Place, settings: Settings, rest_socket: socket.socket, stopping: Stopping) -> None:
+    from kessai.apps import prover
+    from kessai.apps.children import Orders
     from kessai.apps.serve import serve
     from kessai.apps.wiring import Platform, prepare
     from kessai.apps.workers import supervise
@@ -85,10 +88,15 @@ async def _serve(place: Place, settings: Settings, rest_socket: socket.socket, s
         if settings.workers > 1:
             await supervise(place.dsn, settings, stopping.asked, ready=lambda port: _announce(place, settings, port))
             return
-        platform = Platform(place.dsn, settings)
-        await serve(
-            platform, settings, rest_socket, stopping.asked, ready=lambda port: _announce(place, settings, port)
-        )
+        platform = Platform(place.dsn, settings, proves=False)
+        serving = asyncio.Event()
+
+        def ready(port: int) -> None:
+            _announce(place, settings, port)
+            serving.set()
+
+        async with prover.beside(Orders(place.dsn, settings), platform.database, after=serving):
+            await serve(platform, settings, rest_socket, stopping.asked, ready=ready)
     except PaymentError as error:
         raise OperatorError(f"The platform cannot start: {error.message}") from error
 

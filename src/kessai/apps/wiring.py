@@ -20,7 +20,7 @@ from kessai.foundation.clock import Clock, SandboxClock, SystemClock
 from kessai.foundation.config import Settings, TomlDocument, load_toml, read_toml
 from kessai.foundation.db import Database, require_dsn
 from kessai.foundation.door import DoorApp, DoorMetrics, grpc_server, rest_app
-from kessai.foundation.events import Relay
+from kessai.foundation.events import Relay, Subscription
 from kessai.foundation.migrations import SchemaSpec, migrate
 from kessai.foundation.signing import Signer, read_signing_keys
 from kessai.foundation.telemetry import new_registry
@@ -33,6 +33,14 @@ from kessai.services.bank.gateways import destination_of as bank_at
 from kessai.services.bank.service import BankService
 from kessai.services.bank.store import SCHEMA as BANK
 from kessai.services.bank.subscribers import BankResults
+from kessai.services.books.api import Books
+from kessai.services.books.domain.configuration import BooksConfig, read_books
+from kessai.services.books.domain.reconciling import read_reconciling
+from kessai.services.books.service.accounting import closing_of
+from kessai.services.books.service.reconciling.runs import Doors
+from kessai.services.books.service.verbs import BooksService
+from kessai.services.books.store import SCHEMA as BOOKS
+from kessai.services.books.subscribers import bank_events, ledger_events, payment_steps
 from kessai.services.cardgateway.api import CardGateway
 from kessai.services.cardgateway.gateways import HttpGateway, destination_of
 from kessai.services.cardgateway.service import CardGatewayService
@@ -58,7 +66,7 @@ from kessai.services.tracer.api import Tracer
 from kessai.services.tracer.domain.rules import read_rules
 from kessai.services.tracer.store import SCHEMA as TRACER
 
-SCHEMAS: tuple[SchemaSpec, ...] = (IDENTITY, SANDBOX, LEDGER, CARDGATEWAY, BANK, PAYMENT, TRACER)
+SCHEMAS: tuple[SchemaSpec, ...] = (IDENTITY, SANDBOX, LEDGER, CARDGATEWAY, BANK, PAYMENT, TRACER, BOOKS)
 """What `migrate` brings up to date, in this order."""
 
 SERVICES = tuple(each.service for each in SCHEMAS)
@@ -88,6 +96,17 @@ def document_of(path: str | None, name: str) -> TomlDocument:
     return load_toml("kessai.config", name) if path is None else read_toml(Path(path))
 
 
+def read_books_of(settings: Settings) -> BooksConfig:
+    """What the books go by under these settings; ConfigError names the line of what is wrong."""
+    types = load_account_types(document_of(settings.account_types, "account_types.toml"))
+    return read_books(
+        [each.info() for each in types],
+        chart=document_of(settings.chart_of_accounts, "chart_of_accounts.toml"),
+        rules=document_of(settings.posting_rules, "posting_rules.toml"),
+        statutory=document_of(settings.statutory, "statutory.toml"),
+    )
+
+
 async def prepare(database_url: str, settings: Settings) -> str | None:
     """Migrate a database; gives the secret of its first API key when it had none yet.
 
@@ -115,8 +134,12 @@ async def _settle_account_types(database: Database, settings: Settings) -> None:
 class Platform:
     """All services of one process over one migrated database. Several processes may each have one."""
 
-    def __init__(self, database_url: str, settings: Settings, *, sandbox: bool | None = None) -> None:
+    def __init__(
+        self, database_url: str, settings: Settings, *, sandbox: bool | None = None, proves: bool = True
+    ) -> None:
+        """`proves`: whether what proves payments is opened here, too; else a process beside this one does it."""
         self.settings = settings
+        self.proves = proves
         self.sandbox = bool(settings.sandbox if sandbox is None else sandbox)
         self.database = Database(require_dsn(database_url), isolation=settings.isolation)
         self.registry = new_registry()
@@ -168,12 +191,9 @@ class Platform:
         self.ledger_jobs = LedgerJobs(self.database, self.clock, self.ledger, types)
         self.proving = self._proving()
         self.tracer = self.proving.tracer
+        self.books = self._bookkeeping()
         self.relays = [Relay(self.database, source) for source in SOURCES]
-        self.subscriptions = [
-            lapsed_holds(self.database, self.clock, self.payment),
-            bank_results(self.database, self.clock, self.payment),
-            *self.proving.subscriptions,
-        ]
+        self.subscriptions = self._subscriptions()
         for each in (PlatformGauges(self), WorkflowMetrics(*self.engines), alerts, self.doubts):
             self.figures.register(each)
         self._clock_service = SandboxService(
@@ -196,8 +216,12 @@ class Platform:
             await self.bank_results.open()
         self.doubts.open()
         await self.payment.open()
-        for each in (*self.relays, *self.subscriptions, self.proving):
+        await self.books.open()
+        for each in (*self.relays, *self.subscriptions):
             await each.open()
+        if self.proves:
+            await self.proving.open()
+        await self.proving.open_repairs()
         self.ready = True
 
     async def close(self, *, grace_s: float = GRACE_S) -> None:
@@ -209,6 +233,7 @@ class Platform:
         self.ready = False
         loop = asyncio.get_running_loop()
         until = loop.time() + grace_s
+        await self.proving.close_repairs()
         for each in (*self.subscriptions, self.proving):
             await each.close()
         await self.payment.close(grace_s=grace_s)
@@ -223,6 +248,15 @@ class Platform:
         await self.identity.close()
         await self.database.close()
 
+    async def open_proving(self) -> None:
+        """Only what proves payments: nothing is served, and no service takes up work."""
+        await self.proving.open()
+
+    async def close_proving(self) -> None:
+        """Let another process go on, and disconnect."""
+        await self.proving.close()
+        await self.database.close()
+
     def doors(self) -> list[tuple[type, object]]:
         """Each public door with the service behind it."""
         doors: list[tuple[type, object]] = [
@@ -231,6 +265,7 @@ class Platform:
             (CardGateway, self.cardgateway),
             (Bank, self.bank),
             (Tracer, self.tracer),
+            (Books, self.books),
             (Identity, self.identity),
         ]
         return [*doors, (Sandbox, self._clock_service)] if self.sandbox else doors
@@ -255,6 +290,27 @@ class Platform:
             observe=self.metrics.observer("grpc"),
             reuse_port=reuse_port,
             timeout_ms=self.settings.request_timeout_ms,
+        )
+
+    def _subscriptions(self) -> list[Subscription]:
+        return [
+            lapsed_holds(self.database, self.clock, self.payment),
+            bank_results(self.database, self.clock, self.payment),
+            ledger_events(self.database, self.clock, self.books.bookkeeper),
+            bank_events(self.database, self.clock, self.books.bookkeeper),
+            payment_steps(self.database, self.clock),
+        ]
+
+    def _bookkeeping(self) -> BooksService:
+        books = read_books_of(self.settings)
+        return BooksService(
+            self.database,
+            self.clock,
+            books,
+            doors=Doors(ledger=self.ledger, payment=self.payment, tracer=self.tracer, bank=self.bank),
+            reconciling=read_reconciling(document_of(self.settings.reconciliation, "reconciliation.toml")),
+            closing=closing_of(books, document_of(self.settings.accruals, "accruals.toml")),
+            approvals=self.identity,
         )
 
     def _proving(self) -> Proving:
@@ -284,5 +340,5 @@ class Platform:
         return await jobs.run_due(self)
 
 
-DOORS: tuple[type, ...] = (Ledger, Payment, CardGateway, Bank, Tracer, Identity, Sandbox)
+DOORS: tuple[type, ...] = (Ledger, Payment, CardGateway, Bank, Tracer, Books, Identity, Sandbox)
 """Every door that the platform can show, as contracts/ has them."""

@@ -57,9 +57,10 @@ class TomlDocument:
         """What stands at `path` (all of it: an empty path) as a typed value; ConfigError names the key at fault."""
         value: Any = self.data
         for part in path:
-            if part not in value:
-                raise self.error(path, "is missing")
-            value = value[part]
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError) as error:
+                raise self.error(path, "is missing") from error
         try:
             return msgspec.convert(value, into)
         except msgspec.ValidationError as error:
@@ -191,6 +192,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A file of how long is waited for whom outside, in place of the platform's own."""
     tracer: str | None = None
     """A file of the tracer's settings in place of the platform's own."""
+    chart_of_accounts: str | None = None
+    """A chart of accounts (勘定科目表) in place of the platform's own."""
+    posting_rules: str | None = None
+    """A file of posting rules (仕訳ルール) in place of the platform's own."""
+    accruals: str | None = None
+    """A file of how months are closed (決算整理) in place of the platform's own."""
+    statutory: str | None = None
+    """A file of the law's figures (法定帳簿) in place of the platform's own."""
+    reconciliation: str | None = None
+    """A file of what reconciliations (照合) tolerate in place of the platform's own."""
     isolation: Literal["read committed", "repeatable read", "serializable"] | None = None
     """Transaction isolation; None leaves the database's own default."""
     card_gateway_url: str | None = None

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import uvloop
 from rich.console import Console
 
+from kessai.apps.bench.books import bench_books
 from kessai.apps.bench.charge import bench_charge
 from kessai.apps.bench.dbos_peer import require_dbos
 from kessai.apps.bench.figures import Report, print_report
@@ -25,6 +26,7 @@ BENCHES = {
     "workflow": bench_workflow,
     "isolation": bench_isolation,
     "tracer": bench_tracer,
+    "books": bench_books,
 }
 
 

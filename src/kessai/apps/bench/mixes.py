@@ -79,6 +79,7 @@ class Draw:
                     source, target = target, source
             case Touch.LOG_ONLY:
                 return _exchange(
+                    "charge",
                     Leg(account_id=self._account(self._number()), amount_minor=amount, asset="JPY"),
                     Leg(owner=MERCHANT, account_type=LOG_ONLY_TYPE, amount_minor=amount, asset="JPY"),
                 )
@@ -105,6 +106,7 @@ class Draw:
 def pay(source: str, target: str, amount_minor: int) -> CreateExchange:
     """An exchange between two accounts, named by their ids."""
     return _exchange(
+        "transfer",
         Leg(account_id=source, amount_minor=amount_minor, asset="JPY"),
         Leg(account_id=target, amount_minor=amount_minor, asset="JPY"),
     )
@@ -113,10 +115,11 @@ def pay(source: str, target: str, amount_minor: int) -> CreateExchange:
 def funding(owner: str, account_type: str, amount_minor: int) -> CreateExchange:
     """An opening credit from the internal deposit account."""
     return _exchange(
+        "top_up",
         Leg(owner=FUNDING_OWNER, account_type=FUNDING_TYPE, amount_minor=amount_minor, asset="JPY"),
         Leg(owner=owner, account_type=account_type, amount_minor=amount_minor, asset="JPY"),
     )
 
 
-def _exchange(source: Leg, target: Leg) -> CreateExchange:
-    return CreateExchange(sources=[source], targets=[target], kind="bench")
+def _exchange(kind: str, source: Leg, target: Leg) -> CreateExchange:
+    return CreateExchange(sources=[source], targets=[target], kind=kind)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 ROUNDS = 2
 SECONDS = 8.0
 ACCOUNTS_MIN = 100
-NAMES = ("ledger", "charge", "workflow", "isolation", "tracer")
+NAMES = ("ledger", "charge", "workflow", "isolation", "tracer", "books")
 
 
 class Mode(StrEnum):
@@ -44,6 +44,10 @@ class Options:
     workflows: int
     mix: bool
     stored: int
+    events: int
+    pace: int
+    entries: int
+    lines: int
     database_url: str | None
     as_json: bool
 
@@ -66,11 +70,15 @@ def read(argv: Sequence[str]) -> Options:
     parser.add_argument("--clients", type=int, default=64, help="concurrent callers of `--mode single` and `workflow`")
     parser.add_argument("--connections", type=int, default=64, help="keep-alive connections of `charge`")
     parser.add_argument("--processes", type=int, default=1, help="server processes of `--mode hot`")
-    parser.add_argument("--accounts", type=int, default=20_000, help="of `--mode grown`")
+    parser.add_argument("--accounts", type=int, default=20_000, help="of `--mode grown`, and of a day of `books`")
     parser.add_argument("--logs", type=int, default=100_000, help="of `--mode grown`")
     parser.add_argument("--workflows", type=int, default=10_000, help="left open by the kill of `--mode recovery`")
     parser.add_argument("--mix", action="store_true", help="of `charge`: transfers, top-ups, escrows, refunds, cards")
     parser.add_argument("--stored", type=int, default=0, help="of `tracer`: processings of long ago, stored before")
+    parser.add_argument("--events", type=int, default=100_000, help="of `books`: booked from the outbox, all rounds")
+    parser.add_argument("--pace", type=int, default=2_000, help="of `books`: exchanges a second that they follow")
+    parser.add_argument("--entries", type=int, default=200_000, help="of `books`: stored before the trial balance")
+    parser.add_argument("--lines", type=int, default=100_000, help="of `books`: movements of the statutory day")
     parser.add_argument("--database-url", help="a PostgreSQL server to make throwaway databases on")
     parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object as the last line")
     options = Options(**vars(parser.parse_args(list(argv))))

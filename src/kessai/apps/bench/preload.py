@@ -47,7 +47,7 @@ from kessai.services.ledger.domain.types import load_account_types
 from kessai.services.ledger.service.verbs import content_digest
 from kessai.services.ledger.store import SERVICE
 from kessai.services.ledger.store.loading import load_accounts
-from kessai.services.ledger.store.rows import page_digest
+from kessai.services.ledger.store.rows import accounts_row, page_digest
 from kessai.services.ledger.store.writer import GENESIS, next_seal
 
 CALLER = Call().caller
@@ -175,8 +175,10 @@ class _Gathered:
         ):  # fmt: skip
             tables[table] += [row + tail for row in rows]
         tables["lot_log"] += page.lot_logs
+        recorded_at = flush_instant(page.flush_id)
+        if page.births:
+            tables["outbox"].append(accounts_row(page, recorded_at))
         if effects := page.exchange_records():
-            recorded_at = flush_instant(page.flush_id)
             tables["outbox"].append((new_hex(), "ledger.exchange", len(effects), encode_events(effects), recorded_at))
         self.pages += 1
         return following

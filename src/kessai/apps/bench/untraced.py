@@ -6,12 +6,14 @@ takes part, nothing is judged. It serves databases from which `without_traces` t
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import asyncpg
 
-from kessai.apps import cli, wiring
+from kessai.apps import cli, prover, wiring
 from kessai.apps.proving import Proving
 from kessai.sdk.processing.api import TOPIC_TOUCHED
 from kessai.sdk.workflow import journal
@@ -30,6 +32,12 @@ class _Idle(Proving):
         """Nothing."""
 
     async def close(self) -> None:
+        """Nothing."""
+
+    async def open_repairs(self) -> None:
+        """Nothing."""
+
+    async def close_repairs(self) -> None:
         """Nothing."""
 
 
@@ -70,15 +78,21 @@ def _one_event(_: object) -> list[bytes]:
     return [b"{}"]
 
 
+@contextlib.asynccontextmanager
+async def _nobody_beside(*_: object, **__: object) -> AsyncGenerator[None]:
+    yield
+
+
 def main() -> int:
     """As `kessai`, composed without a tracer."""
     from kessai.sdk.workflow import executor
 
-    parts: Any = (wiring, executor, rows, journal)
+    parts: Any = (wiring, executor, rows, journal, prover)
     parts[0].Proving = _Idle
     parts[1].Journal = _Unannounced
     parts[2]._touched = _nothing  # what a page announces
     parts[3].touched_events = _one_event
+    parts[4].beside = _nobody_beside
     return cli.main()
 
 

@@ -39,9 +39,11 @@ class Inside:
         self.transfer(1_500)
 
     def afternoon(self) -> None:
-        """What must not work, does not; what is sent twice happens once."""
+        """What must not work, does not; what is sent twice happens once. Points are sold, and used."""
         self.refusal()
         self.replay()
+        self.sell_points(HANAKO, 1_000)
+        self.charge(300, ["paid_points"], capture=True, what="a cake for points bought · 有償ポイントで購入")
 
     def night(self) -> None:
         """The sandbox's clock is moved: a hold lapses, points expire."""
@@ -77,6 +79,17 @@ class Inside:
         )
         self.diary.note(customer, "free_points", amount)
         self.diary.tell(f"{given(customer)}: {what}", amount, "granted · 付与")
+
+    def sell_points(self, customer: str, amount: int) -> None:
+        body = {
+            "kind": "point_sale",
+            "sources": [_leg(customer, "funds", amount)],
+            "targets": [_leg(customer, "paid_points", amount)],
+        }
+        self.diary.client.post("/v1/ledger/exchanges", body)
+        self.diary.note(customer, "funds", -amount)
+        self.diary.note(customer, "paid_points", amount)
+        self.diary.tell(f"{given(customer)} buys points · 有償ポイント購入", amount, "issued · 発行")
 
     def charge(self, amount: int, sources: list[str], *, capture: bool, what: str, days: int | None = None) -> str:
         body: dict[str, Any] = {

@@ -19,6 +19,8 @@ from kessai.apps.outside import running
 from kessai.foundation.config import Settings
 from kessai.foundation.errors import OperatorError
 
+BOOKS = Path(".kessai") / "demo"
+"""Where what was written for signature stays when the demonstration's data is gone."""
 DAY = (sys.executable, "-m", "kessai.apps.demo.day")
 
 
@@ -50,6 +52,7 @@ async def _show(console: Console, data: Path) -> int:
             KESSAI_API_KEY=platform.api_key,
             CARDS_URL=str(parties.card_gateway_url),
             BANK_URL=str(parties.bank_url),
+            BOOKS_FOLDER=str(books_folder(data)),
         )
         console.rule("kessai verify, the books outside included · 不変条件と社外帳簿の検証")
         verified = await _child(*KESSAI, "verify", "--data", str(data))
@@ -63,6 +66,15 @@ async def _show(console: Console, data: Path) -> int:
         if sys.stdout.isatty():
             await _stay(console, platform)
     return 0
+
+
+def books_folder(data: Path) -> Path:
+    """Where sheets are written: here, or beside the demonstration's own data where nothing can be written here."""
+    try:
+        BOOKS.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return data / "books"
+    return BOOKS.resolve()
 
 
 async def _child(*command: str, **environment: str) -> int:

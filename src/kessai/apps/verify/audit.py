@@ -13,6 +13,7 @@ import asyncpg
 from kessai.apps.verify import checks, events
 from kessai.apps.verify.accounts import check_accounts
 from kessai.apps.verify.bank import check_bank
+from kessai.apps.verify.books import check_books
 from kessai.apps.verify.cards import check_cards
 from kessai.apps.verify.checkout import check_checkout
 from kessai.apps.verify.courses import check_courses
@@ -24,11 +25,14 @@ from kessai.apps.verify.processings import check_processings
 from kessai.apps.verify.seals import Chains, check_anchors
 from kessai.apps.verify.streams import END, Stream, Windows
 from kessai.foundation.db import Connection, Queries, load_queries
+from kessai.services.books.domain.configuration import BooksConfig
 from kessai.services.ledger.domain.state import SLOT_BITS, micros
 from kessai.services.ledger.domain.types import AccountTypes
 from kessai.services.payment.domain.kinds import PaymentKinds
 
 PACKAGE = "kessai.apps.verify"
+BOOKS = {"books.journal", "ledger.flush", "bank.instruction", "payment.payment"}
+"""Schemas that the books are proved with."""
 PARTS = ("exchanges", "actions", "events", "logs", "hot_logs", "lot_logs", "lots", "references")
 EFFECTS_BETWEEN_TURNS = 256
 """After so many effects the loop gets its turn, so that the next window comes in meanwhile."""
@@ -42,10 +46,11 @@ SETTINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the platform was told about accounts and payments."""
+    """What the platform was told about accounts, payments and how they are booked."""
 
     types: AccountTypes
     kinds: PaymentKinds
+    books: BooksConfig
 
     def lists(self) -> dict[str, list[str]]:
         """Account types by what they may do, and the prefixes of payments' ids."""
@@ -125,6 +130,8 @@ class _Audit:
             )
             now = await business_now(self._connection, payment, sandbox="sandbox.clock" in tables)
             await check_checkout(self._connection, self._report, now)
+        if tables >= BOOKS:
+            await check_books(self._connection, self._configuration.books, self._report)
 
     async def _tables(self) -> set[str]:
         rows = await self._connection.fetch(load_queries(PACKAGE, file="sql/shared.sql")["tables"])

@@ -23,7 +23,7 @@ from kessai.apps.verify.bank import verify_bank
 from kessai.apps.verify.cards import verify_cards
 from kessai.apps.verify.finding import Finding, Report, TooMany
 from kessai.apps.verify.outside import verify_outside
-from kessai.apps.wiring import document_of, load_payment_kinds
+from kessai.apps.wiring import document_of, load_payment_kinds, read_books_of
 from kessai.foundation.config import Settings, load_settings
 from kessai.foundation.db import AUDITOR_ROLE, CONNECT_TIMEOUT_S, Connection, require_dsn
 from kessai.foundation.errors import OperatorError
@@ -49,7 +49,7 @@ async def verify(dsn: str, settings: Settings | None = None) -> list[Finding]:
 async def _verify(dsn: str, settings: Settings, report: Report) -> Report:
     types = load_account_types(document_of(settings.account_types, "account_types.toml"))
     kinds = load_payment_kinds(settings.payment_kinds)
-    configuration = Configuration(types, kinds)
+    configuration = Configuration(types, kinds, read_books_of(settings))
     try:
         async with _auditor(dsn) as connection, _auditor(dsn) as second:
             beside = second if await _share_view(connection, second) else None

@@ -26,8 +26,8 @@ from kessai.apps.verify.records import (
 from kessai.apps.verify.seals import Chains
 from kessai.foundation.events import encode_events
 from kessai.services.ledger.domain.refusals import is_refusal
-from kessai.services.ledger.domain.state import instant
-from kessai.services.ledger.store.rows import page_digest
+from kessai.services.ledger.domain.state import SLOT_BITS, instant
+from kessai.services.ledger.store.rows import opened_event, page_digest
 
 Part = asyncpg.Record | None
 
@@ -266,6 +266,9 @@ class Page:
         for topic, events in (("ledger.exchange", records), ("ledger.expiry", expiries)):
             if events:
                 self._check_topic(topic, events, published)
+        told = any(row["topic"] == "ledger.account" for row in published)  # flushes older than the topic told of none
+        if told and (opened := self._opened()):
+            self._check_topic("ledger.account", opened, published)
 
     def _check_topic(self, topic: str, events: list[bytes], published: list[asyncpg.Record]) -> None:
         report, payload = self._report, encode_events(events)
@@ -286,6 +289,14 @@ class Page:
             if row["event_count"] != len(events):
                 text = f"it says {row['event_count']} events instead of {len(events)}"
                 report.add(PUBLISHED, "ledger.outbox", row["outbox_id"], text)
+
+    def _opened(self) -> list[bytes]:
+        at = instant(self.flush_id >> SLOT_BITS)
+        return [
+            opened_event(each.account_id, each.owner or "", each.account_type or "", at)
+            for each in self._account_events()
+            if each.event == "opened"
+        ]
 
     def _births(self) -> list[str]:
         births = self._parts["exchanges"]

@@ -41,6 +41,8 @@ class Event:
     topic: str
     payload: bytes
     """Its JSON."""
+    recorded_at: datetime
+    """When it was committed, as its source says: all events of one row have the same instant."""
 
     def decode(self, kind: type[T]) -> T:
         """The event as a Struct; fields that this program does not know yet are ignored where the Struct allows."""
@@ -67,9 +69,9 @@ def outbox_insert(service: str) -> str:
     return load_queries("kessai.foundation.events", schema=service)["outbox_insert"]
 
 
-def events_of(source: str, position: int, topic: str, payload: bytes) -> list[Event]:
+def events_of(source: str, position: int, topic: str, payload: bytes, recorded_at: datetime) -> list[Event]:
     """The events of one row."""
-    return [Event(source, position, n, topic, bytes(raw)) for n, raw in enumerate(_split.decode(payload))]
+    return [Event(source, position, n, topic, bytes(raw), recorded_at) for n, raw in enumerate(_split.decode(payload))]
 
 
 class Bell:

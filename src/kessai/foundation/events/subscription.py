@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+import asyncpg
 import structlog
 
 from kessai.foundation.clock import Clock
@@ -23,6 +24,8 @@ Handler = Callable[[Connection, list[Event]], Awaitable[None]]
 same events after a rollback; it touches nothing outside the transaction, or only what is idempotent by event."""
 
 ROWS_MAX = 200
+EVENTS_MAX = 8_000
+"""Rows are read until they carry so many events: what one delivery holds in memory and writes in one transaction."""
 POLL_S = 0.5
 """Pause before events positioned by other processes are looked for; it grows with each look that finds none."""
 POLL_S_MAX = 8.0
@@ -131,7 +134,7 @@ class Subscription:
             row = await connection.fetchrow(self._queries["parked_one"], *where)
             if row is None or not await connection.fetchval(self._queries["parked_resolve"], *where, self._clock.now()):
                 return False
-            await self._handler(connection, [Event(row["source"], position, ordinal, row["topic"], row["payload"])])
+            await self._handler(connection, [_event(row, position, ordinal)])
             return True
 
         try:
@@ -187,11 +190,12 @@ class Subscription:
             cursor.handled,
             self._topics,
             ROWS_MAX,
+            EVENTS_MAX,
         )
         events: list[Event] = []
         end = cursor
         for row in rows:
-            found = events_of(self.source, row["position"], row["topic"], row["payload"])
+            found = events_of(self.source, row["position"], row["topic"], row["payload"], row["recorded_at"])
             end = _Cursor(row["position"], len(found))
             events += found[cursor.handled :] if row["position"] == cursor.position else found
         return events, end
@@ -268,6 +272,7 @@ class Subscription:
                 event.payload,
                 repr(error),
                 self._clock.now(),
+                event.recorded_at,
             )
 
         await self._database.transaction(self._role, work)
@@ -283,13 +288,19 @@ async def parked(database: Database, service: str) -> list[ParkedEvent]:
     return [
         ParkedEvent(
             row["subscription"],
-            Event(row["source"], row["position"], row["ordinal"], row["topic"], row["payload"]),
+            _event(row, row["position"], row["ordinal"]),
             row["error"],
             row["attempts"],
             row["parked_at"],
         )
         for row in rows
     ]
+
+
+def _event(row: asyncpg.Record, position: int, ordinal: int) -> Event:
+    """A parked event; of one that was parked before its instant was kept, that of parking is the nearest."""
+    at = row["recorded_at"] or row["parked_at"]
+    return Event(row["source"], position, ordinal, row["topic"], row["payload"], at)
 
 
 def _is_lost(error: Exception) -> bool:

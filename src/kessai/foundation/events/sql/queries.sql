@@ -61,9 +61,18 @@ WITH head AS (
 SELECT (SELECT count(*) FROM head) AS heads, (SELECT count(*) FROM moved) AS rows;
 
 -- name: outbox_after
-SELECT position, topic, payload FROM {schema}.outbox
-WHERE position >= $1::bigint AND (position > $1::bigint OR event_count > $2::int) AND topic = ANY($3::text[])
-ORDER BY position LIMIT $4::int;
+SELECT r.position, r.topic, r.payload, r.recorded_at
+FROM (
+    SELECT o.position, o.topic, o.payload, o.recorded_at,
+        sum(o.event_count) OVER (ORDER BY o.position) - o.event_count AS events_before
+    FROM (
+        SELECT position, topic, payload, recorded_at, event_count FROM {schema}.outbox
+        WHERE position >= $1::bigint AND (position > $1::bigint OR event_count > $2::int) AND topic = ANY($3::text[])
+        ORDER BY position LIMIT $4::int
+    ) AS o
+) AS r
+WHERE r.events_before < $5::bigint
+ORDER BY r.position;
 
 -- name: cursor_create
 INSERT INTO {schema}.subscription_cursor (subscription, source, position, handled)
@@ -80,16 +89,16 @@ RETURNING subscription;
 
 -- name: parked_insert
 INSERT INTO {schema}.parked_event
-    (subscription, position, ordinal, source, topic, payload, error, attempts, parked_at)
-VALUES ($1::text, $2::bigint, $3::int, $4::text, $5::text, $6::bytea, $7::text, 1, $8::timestamptz);
+    (subscription, position, ordinal, source, topic, payload, error, attempts, parked_at, recorded_at)
+VALUES ($1::text, $2::bigint, $3::int, $4::text, $5::text, $6::bytea, $7::text, 1, $8::timestamptz, $9::timestamptz);
 
 -- name: parked_list
-SELECT subscription, source, position, ordinal, topic, payload, error, attempts, parked_at
+SELECT subscription, source, position, ordinal, topic, payload, error, attempts, parked_at, recorded_at
 FROM {schema}.parked_event WHERE resolved_at IS NULL
 ORDER BY subscription, position, ordinal LIMIT $1::int;
 
 -- name: parked_one
-SELECT source, topic, payload FROM {schema}.parked_event
+SELECT source, topic, payload, parked_at, recorded_at FROM {schema}.parked_event
 WHERE subscription = $1::text AND position = $2::bigint AND ordinal = $3::int AND resolved_at IS NULL;
 
 -- name: parked_resolve

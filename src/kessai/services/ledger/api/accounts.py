@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -44,6 +45,28 @@ class Account(Message):
     opened_at: Instant
     log_only: bool
     """No running balance: `balance_minor` is summed when asked, `version` is always 0."""
+
+
+class AccountOpened(msgspec.Struct, frozen=True, kw_only=True):
+    """Published as `ledger.account` before the first exchange that the account is in. None of it ever changes."""
+
+    account_id: str
+    owner: str
+    account_type: str
+    opened_at: datetime
+
+
+class ExportAccounts(Message):
+    """All accounts."""
+
+
+class ExportedAccount(Message):
+    """Whose account it is, and of what type; none of it ever changes."""
+
+    account_id: str
+    owner: str
+    account_type: str
+    opened_at: Instant
 
 
 class GetAccount(Message):

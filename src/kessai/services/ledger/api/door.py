@@ -11,6 +11,8 @@ from kessai.services.ledger.api.accounts import (
     Account,
     Accounts,
     CloseAccount,
+    ExportAccounts,
+    ExportedAccount,
     FreezeAccount,
     GetAccount,
     ListAccounts,
@@ -157,14 +159,20 @@ class Ledger(Protocol):
         """An account and its lots at any past instant."""
         ...
 
-    @verb("GET /v1/ledger/totals", scope="ledger:read", errors=("balance_overflow",))
+    @verb("GET /v1/ledger/totals", scope="ledger:read",
+          errors=("as_of_in_future", "snapshot_not_stable", "balance_overflow"))  # fmt: skip
     async def list_type_totals(self, request: ListTypeTotals, /) -> TypeTotals:
-        """Totals of every account type."""
+        """Totals of every account type, now or as of a past instant."""
         ...
 
     @verb("GET /v1/ledger/export/logs", scope="ledger:export", stream=True, errors=("snapshot_not_stable",))
     def export_logs(self, request: ExportLogs, /) -> AsyncIterator[AccountLog]:
         """Every account log as NDJSON, up to an instant that no process still writes below (seconds ago, at most)."""
+        ...
+
+    @verb("GET /v1/ledger/export/accounts", scope="ledger:export", stream=True)
+    def export_accounts(self, request: ExportAccounts, /) -> AsyncIterator[ExportedAccount]:
+        """Every account as NDJSON, with its owner and type, in the order of ids."""
         ...
 
     @verb("POST /v1/ledger/effects", scope="ledger:read", batch=True)

@@ -79,7 +79,9 @@ class Snapshot(Message):
 
 
 class ListTypeTotals(Message):
-    """Totals of every account type."""
+    """Totals of every account type, now or as of a past instant."""
+
+    as_of: Instant | None = None
 
 
 class TypeTotal(Message):
@@ -122,6 +124,8 @@ class AccountTypeInfo(Message):
     overdraft_limit_minor: int | None
     expires_after_days: int | None
     rate_tracked: bool
+    statutory_class: str
+    """The statutory book (法定帳簿) that it is told in: funds_transfer, prepaid, crypto_asset or none."""
 
 
 class AccountTypes(Message):

@@ -55,6 +55,7 @@ class AccountType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             overdraft_limit_minor=self.overdraft_limit_minor,
             expires_after_days=self.expires_after_days,
             rate_tracked=self.rate_tracked,
+            statutory_class=self.statutory_class,
         )
 
 

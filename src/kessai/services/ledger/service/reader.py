@@ -241,28 +241,41 @@ class Reader:
 
     # -- totals and export ------------------------------------------------------------------------------------------
 
-    async def type_totals(self) -> api.TypeTotals:
-        """Totals of every account type."""
+    async def type_totals(self, as_of: datetime | None) -> api.TypeTotals:
+        """Totals of every account type; as of an instant they are what there is now less what came after it."""
         hot_types = [each.code for each in self._types if each.log_only]
+        through = None if as_of is None else await self._through(as_of)
 
-        async def read(connection: Connection) -> tuple[list[asyncpg.Record], list[asyncpg.Record]]:
+        async def read(connection: Connection) -> list[list[asyncpg.Record]]:
             totals = await connection.fetch(self._sql["type_totals"])
-            return totals, await connection.fetch(self._sql["hot_type_totals"], hot_types)
+            hot = await connection.fetch(self._sql["hot_type_totals"], hot_types)
+            return [totals, hot, [] if through is None else await connection.fetch(self._sql["later_totals"], through)]
 
-        rows, hot_rows = await self._database.transaction(ROLE, read, isolation="repeatable_read")
+        rows, hot_rows, later_rows = await self._database.transaction(ROLE, read, isolation="repeatable_read")
         hot = {row["account_type"]: row["balance"] for row in hot_rows}
+        later = {row["account_type"]: (row["amount"], row["held_change"]) for row in later_rows}
         return api.TypeTotals(
             totals=[
                 api.TypeTotal(
                     account_type=row["account_type"],
                     asset=row["asset"],
                     accounts=row["accounts"],
-                    balance_minor=_told(hot.get(row["account_type"], row["balance"])),
-                    held_minor=_told(row["held"]),
+                    balance_minor=_told(
+                        hot.get(row["account_type"], row["balance"]) - later.get(row["account_type"], (0, 0))[0]
+                    ),
+                    held_minor=_told(row["held"] - later.get(row["account_type"], (0, 0))[1]),
                 )
                 for row in rows
             ]
         )
+
+    async def _through(self, as_of: datetime) -> int:
+        """The last flush id of an instant below which nobody writes any more; raises Invalid and Unavailable."""
+        if as_of > self._clock.now():
+            raise Invalid("as_of_in_future", "as_of lies in the future.", field="as_of")
+        through = (max(0, micros(as_of)) << SLOT_BITS) | ((1 << SLOT_BITS) - 1)
+        await self._require_stable(through)
+        return through
 
     async def export(self, since: datetime | None) -> AsyncIterator[api.AccountLog]:
         """Every account log, by account; log-only accounts last.
@@ -281,6 +294,19 @@ class Reader:
             for row in rows:
                 yield _hot_log(row)
             hot_after = (rows[-1]["account_id"], rows[-1]["flush_id"], rows[-1]["ordinal"])
+
+    async def export_accounts(self) -> AsyncIterator[api.ExportedAccount]:
+        """Every account, by id."""
+        after = UUID(int=0)
+        while rows := await self._fetch("export_accounts", after, EXPORT_PAGE):
+            for row in rows:
+                yield api.ExportedAccount(
+                    account_id="acc_" + row["account_id"].hex,
+                    owner=row["owner"],
+                    account_type=row["account_type"],
+                    opened_at=flush_instant(row["opened_id"]),
+                )
+            after = rows[-1]["account_id"]
 
 
 def _told(total: int | Decimal) -> int:

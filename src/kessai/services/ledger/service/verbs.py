@@ -204,11 +204,16 @@ class LedgerService:
 
     async def list_type_totals(self, request: api.ListTypeTotals, /) -> api.TypeTotals:
         """Totals of every account type."""
-        return await self._reader.type_totals()
+        return await self._reader.type_totals(request.as_of)
 
     def export_logs(self, request: api.ExportLogs, /) -> AsyncIterator[api.AccountLog]:
         """Every account log."""
         return self._reader.export(request.since)
+
+    def export_accounts(self, request: api.ExportAccounts, /) -> AsyncIterator[api.ExportedAccount]:
+        """Every account."""
+        del request
+        return self._reader.export_accounts()
 
     async def list_effects(self, request: ListEffects, /) -> EffectsPage:
         """The exchanges of some processings."""

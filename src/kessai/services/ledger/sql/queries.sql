@@ -261,6 +261,15 @@ SELECT a.account_type, sum(coalesce(s.balance, 0) + coalesce(
 FROM ledger.account AS a LEFT JOIN ledger.hot_subtotal AS s ON s.account_id = a.account_id
 WHERE a.account_type = ANY($1::text[]) GROUP BY a.account_type;
 
+-- name: later_totals
+SELECT a.account_type, sum(l.amount) AS amount, sum(l.held_change) AS held_change
+FROM (
+    SELECT account_id, amount, held_change FROM ledger.account_log WHERE flush_id > $1
+    UNION ALL SELECT account_id, amount, 0 FROM ledger.hot_log WHERE flush_id > $1
+) AS l
+JOIN ledger.account AS a ON a.account_id = l.account_id
+GROUP BY a.account_type;
+
 -- name: export_logs
 SELECT account_id, sequence, exchange_id, amount, held_change, balance, held, flush_id FROM ledger.account_log
 WHERE flush_id >= $1 AND flush_id <= $2 AND (account_id, sequence) > ($3, $4)
@@ -270,6 +279,10 @@ ORDER BY account_id, sequence LIMIT $5;
 SELECT account_id, flush_id, ordinal, exchange_id, amount FROM ledger.hot_log
 WHERE flush_id >= $1 AND flush_id <= $2 AND (account_id, flush_id, ordinal) > ($3, $4, $5)
 ORDER BY account_id, flush_id, ordinal LIMIT $6;
+
+-- name: export_accounts
+SELECT account_id, owner, account_type, opened_id FROM ledger.account
+WHERE account_id > $1 ORDER BY account_id LIMIT $2;
 
 -- name: lapsed_exchanges
 SELECT exchange_id FROM ledger.exchange_state WHERE is_held AND expires_at <= $1 ORDER BY expires_at LIMIT $2;

@@ -14,7 +14,7 @@ from kessai.foundation.events import encode_events
 from kessai.foundation.ids import new_hex
 from kessai.foundation.rowarray import EncodedRows, RowType
 from kessai.sdk.processing.announce import touched_row
-from kessai.services.ledger.api import ExchangeState
+from kessai.services.ledger.api import AccountOpened, ExchangeState
 from kessai.services.ledger.domain.page import Page
 from kessai.services.ledger.domain.progress import Progress
 from kessai.services.ledger.domain.state import NEVER, AccountState, flush_instant, instant
@@ -115,6 +115,8 @@ def _new_lots(page: Page) -> Iterable[tuple[object, ...]]:
 
 def _outbox(page: Page) -> Iterable[tuple[object, ...]]:
     recorded_at = flush_instant(page.flush_id)
+    if page.births:
+        yield accounts_row(page, recorded_at)
     effects = page.exchange_records()
     if effects:
         yield (new_hex(), "ledger.exchange", len(effects), encode_events(effects), recorded_at)
@@ -122,6 +124,17 @@ def _outbox(page: Page) -> Iterable[tuple[object, ...]]:
         yield (new_hex(), "ledger.expiry", len(page.expiries), encode_events(page.expiries), recorded_at)
     if touched := _touched(page):
         yield touched_row(touched, recorded_at)
+
+
+def accounts_row(page: Page, recorded_at: datetime) -> tuple[object, ...]:
+    """The outbox row that tells of the accounts opened on a page; before any that tells of an exchange they are in."""
+    opened = [opened_event(each.account_id, each.owner, each.type.code, recorded_at) for each in page.births]
+    return (new_hex(), "ledger.account", len(opened), encode_events(opened), recorded_at)
+
+
+def opened_event(account_id: str, owner: str, account_type: str, opened_at: datetime) -> bytes:
+    """What is published of a new account."""
+    return encode(AccountOpened(account_id=account_id, owner=owner, account_type=account_type, opened_at=opened_at))
 
 
 def _touched(page: Page) -> list[str]:

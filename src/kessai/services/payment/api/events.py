@@ -56,6 +56,8 @@ class PaymentStateChanged(msgspec.Struct, frozen=True, kw_only=True):
     beneficiary_id: str | None = None
     fee_minor: int = 0
     """What this step kept as a fee."""
+    fee_total_minor: int = 0
+    """The payment's fee after this step: what is taken on top of its amount, or was kept of it so far."""
 
 
 TOPIC = "payment.payment"

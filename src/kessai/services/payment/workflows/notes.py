@@ -258,4 +258,5 @@ def _event(change: Change, refund: Refund | None, processing_id: str) -> Payment
         occurred_at=after.updated_at,
         beneficiary_id=after.beneficiary_id,
         fee_minor=change.fee_minor,
+        fee_total_minor=after.fee_minor,
     )

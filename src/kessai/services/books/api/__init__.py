@@ -1,0 +1,5 @@
+"""The books' door: messages, verbs and the errors of each in order of precedence, one module a desk."""
+
+from kessai.services.books.api.door import Books
+
+__all__ = ["Books"]

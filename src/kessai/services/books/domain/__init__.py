@@ -1,0 +1,1 @@
+"""Pure rules of the books: no await, no I/O, no clock."""

@@ -1,0 +1,134 @@
+"""A statutory day: what is kept of it, and the digest that binds it to the day before. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import NamedTuple
+
+from kessai.foundation.clock import TOKYO
+from kessai.services.books.domain.calendar import ONE_DAY, is_business_day
+from kessai.services.books.domain.statutory.figures import security_of
+from kessai.services.books.domain.statutory.rules import StatutoryRules
+
+GENESIS = hashlib.sha256(b"kessai statutory books").hexdigest()
+"""What stands before the first day."""
+
+
+class BookDay(NamedTuple):
+    """An account type's day, rolled forward."""
+
+    account_type: str
+    asset: str
+    opening: int
+    closing: int
+    told: int
+    """The sum of all customers' balances as the ledger told them."""
+    accounts: int
+    moved: int
+    differing: int
+
+
+class CategoryDay(NamedTuple):
+    """What moved in one category of a type's day; up is positive."""
+
+    account_type: str
+    category: str
+    amount: int
+    lines: int
+    late_lines: int
+
+
+class OverCap(NamedTuple):
+    """A customer above the retention cap."""
+
+    account_id: str
+    account_type: str
+    owner: str
+    balance: int
+    cap: int
+    since: date
+
+
+class SecurityDay(NamedTuple):
+    """要履行保証額 of one type of funds transfer."""
+
+    transfer_type: int
+    business_day: bool
+    obligation: int
+    procedure_cost: int
+    required: int
+
+
+class Bucket(NamedTuple):
+    """The digest of the account days whose ids begin alike."""
+
+    bucket: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayContent:
+    """All of a day that its digest covers."""
+
+    accounts: Sequence[Bucket]
+    books: Sequence[BookDay]
+    categories: Sequence[CategoryDay]
+    over_cap: Sequence[OverCap]
+    security: Sequence[SecurityDay]
+
+    def digest(self, book_on: date, previous: str) -> str:
+        """Over every row, in order, and the day before."""
+        parts = (self.accounts, self.books, self.categories, self.over_cap, self.security)
+        rows = (f"{number} " + " ".join(map(str, row)) for number, part in enumerate(parts) for row in part)
+        return hashlib.sha256("\n".join((book_on.isoformat(), previous, *rows)).encode()).hexdigest()
+
+    @property
+    def lines(self) -> int:
+        """How many lines the day has."""
+        return sum(each.lines for each in self.categories)
+
+    @property
+    def late_lines(self) -> int:
+        """How many of them are of earlier days."""
+        return sum(each.late_lines for each in self.categories)
+
+
+def end_of(day: date) -> datetime:
+    """The instant at which a day is over, in Asia/Tokyo."""
+    return datetime.combine(day + ONE_DAY, time(), TOKYO)
+
+
+def feed_told_all(day: date, seen_at: datetime, now: datetime, *, quiet: bool, lag: timedelta) -> bool:
+    """Whether the feed has told all of a day: it has told of later, or has nothing left to tell some time after it.
+
+    Flushes of several processes may be told out of order by less than `lag`.
+    """
+    over = end_of(day) + lag
+    return seen_at >= over or (quiet and now >= over)
+
+
+def securities(book_on: date, closings: Mapping[str, int], rules: StatutoryRules) -> list[SecurityDay]:
+    """What each type of funds transfer business must secure at the end of a day."""
+    owed: dict[int, int] = {}
+    for name, each in rules.types_of("funds_transfer").items():
+        assert each.transfer_type is not None
+        owed[each.transfer_type] = owed.get(each.transfer_type, 0) + closings.get(name, 0)
+    found: list[SecurityDay] = []
+    for transfer_type, obligation in sorted(owed.items()):
+        security = security_of(obligation, rules.funds_transfer)
+        open_day = is_business_day(book_on)
+        found.append(SecurityDay(transfer_type, open_day, obligation, security.procedure_cost, security.required))
+    return found
+
+
+def caps(rules: StatutoryRules) -> dict[str, int]:
+    """The retention cap of each account type that has one, in yen."""
+    found: dict[str, int] = {}
+    for name, each in rules.types_of("funds_transfer").items():
+        cap = rules.funds_transfer.transfer_types[str(each.transfer_type)].retention_cap_minor
+        if cap is not None:
+            found[name] = cap
+    return found

@@ -1,0 +1,1 @@
+"""The statutory desk at work: days, verbs, reports."""

@@ -41,7 +41,10 @@ class Office:
         self.desk = desk
 
     async def post(self, day: date, *lines: str, **more: Any) -> Journal:
-        """A journal by hand: `1110 500 | 4910 500 out10`, debits before the bar; `incl` after a tax code splits it."""
+        """A journal by hand: `1110 500 | 4910 500 out10`, debits before the bar; `incl` after a tax code splits it.
+
+        `1110 500 BTC` is in another asset.
+        """
         debits, credits_ = " + ".join(lines).split(" | ")
         new = [_line(text, Side.DEBIT) for text in debits.split(" + ")]
         new += [_line(text, Side.CREDIT) for text in credits_.split(" + ")]
@@ -64,9 +67,16 @@ class Office:
 
 
 def _line(text: str, side: Side) -> NewLine:
-    account, amount, *tax = text.split()
-    code = tax[0] if tax else ""
-    return NewLine(account=account, side=side, amount_minor=int(amount), tax_code=code, tax_included="incl" in tax)
+    account, amount, *more = text.split()
+    asset = more.pop(0) if more and more[0].isupper() else "JPY"
+    return NewLine(
+        account=account,
+        side=side,
+        amount_minor=int(amount),
+        asset=asset,
+        tax_code=more[0] if more else "",
+        tax_included="incl" in more,
+    )
 
 
 @contextmanager

@@ -21,6 +21,7 @@ side = "credit"
 counter = "5220"
 since = 2026-04-01
 """
+CAPITAL = {"1110": 1, "3110": -1}
 
 
 async def granted(o: Office, points: int) -> None:
@@ -83,17 +84,61 @@ async def test_an_accrual_that_was_reversed_by_hand_is_booked_anew(database: Dat
 
 async def test_a_reversing_accrual_is_taken_back_on_the_first_of_the_next_month(database: Database) -> None:
     async with office(database, closing=RENT_TO_COME) as o:
+        await o.post(date(2026, 3, 20), "1110 1 | 3110 1")
         await o.close("2026-03")
-        assert await o.closing("2026-03") == {}
+        assert await o.closing("2026-03") == CAPITAL
         (journal_id,) = (await o.desk.accrue_period(APRIL)).journal_ids
         assert (await o.desk.accrue_period(APRIL)).journal_ids == []
         await o.close("2026-04")
-        assert await o.closing("2026-04") == {"2320": -30_000, "5220": 30_000}
-        assert await o.closing("2026-05") == {}
+        assert await o.closing("2026-04") == CAPITAL | {"2320": -30_000, "5220": 30_000}
+        assert await o.closing("2026-05") == CAPITAL
         page = await o.desk.list_journals(ListJournals(since=date(2026, 5, 1), until=date(2026, 5, 31)))
         assert [(each.booked_on, each.reverses, each.source) for each in page.journals] == [
             (date(2026, 5, 1), journal_id, "accrual")
         ]
+        await o.town.proved()
+
+
+async def test_a_reversing_accrual_is_corrected_together_with_what_takes_it_back(database: Database) -> None:
+    async with office(database, closing=RENT_TO_COME) as o:
+        await o.post(date(2026, 4, 20), "1110 1 | 3110 1")
+        (first,) = (await o.desk.accrue_period(APRIL)).journal_ids
+        _, back = (await o.desk.list_journals(ListJournals(since=date(2026, 4, 21), until=date(2026, 5, 31)))).journals
+        with require_refusal("journal_of_accrual") as told:
+            await o.desk.reverse_journal(ReverseJournal(journal_id=back.journal_id, reason="half of it"))
+        assert told[0].details == {"journal_id": first}
+        request = ReverseJournal(journal_id=first, reason="the power was off")
+        correction = await o.desk.reverse_journal(request)
+        assert await o.desk.reverse_journal(request) == correction
+        assert await o.closing("2026-04") == await o.closing("2026-05") == CAPITAL
+        page = await o.desk.list_journals(ListJournals(since=date(2026, 4, 21), until=date(2026, 5, 31)))
+        assert [(each.booked_on.day, each.source) for each in page.journals] == [
+            (30, "accrual"), (30, "correction"), (1, "accrual"), (1, "correction"),
+        ]  # fmt: skip
+        taken_back = page.journals[-1]
+        assert taken_back.reverses == back.journal_id
+        for journal in (correction, taken_back):
+            with require_refusal("journal_of_accrual"):
+                await o.desk.reverse_journal(ReverseJournal(journal_id=journal.journal_id, reason="half of it"))
+        assert len((await o.desk.accrue_period(APRIL)).journal_ids) == 1
+        assert await o.closing("2026-04") == CAPITAL | {"2320": -30_000, "5220": 30_000}
+        assert await o.closing("2026-05") == CAPITAL
+        await o.town.proved()
+
+
+async def test_a_reversing_accrual_of_a_closed_month_is_corrected_after_it(database: Database) -> None:
+    async with office(database, closing=RENT_TO_COME) as o:
+        await o.post(date(2026, 4, 20), "1110 1 | 3110 1")
+        (first,) = (await o.desk.accrue_period(APRIL)).journal_ids
+        await o.close("2026-04")
+        await o.desk.reverse_journal(ReverseJournal(journal_id=first, reason="late", booked_on=date(2026, 5, 7)))
+        page = await o.desk.list_journals(ListJournals(since=date(2026, 5, 1), until=date(2026, 5, 31)))
+        assert [(each.booked_on.day, each.source) for each in page.journals] == [
+            (1, "accrual"), (7, "correction"), (7, "correction"),
+        ]  # fmt: skip
+        assert await o.closing("2026-05") == CAPITAL
+        await o.desk.reopen_period(ReopenPeriod(month="2026-04", reason="a look"))
+        assert (await o.desk.accrue_period(APRIL)).journal_ids == []
         await o.town.proved()
 
 

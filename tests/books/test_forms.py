@@ -331,3 +331,22 @@ async def test_a_report_that_breaks_off_leaves_nothing_behind(
 
 def _left_in(folder: Path) -> list[Path]:
     return list(folder.iterdir())
+
+
+@pytest.mark.parametrize("form", ["csv", "csv_bom", "csv_cp932", "xlsx", "pdf"])
+async def test_an_asset_that_nobody_knows_is_refused_where_amounts_are_printed(form: str) -> None:
+    columns = (
+        Column(name="asset", title="Asset", title_ja="資産"),
+        Column(name="balance", title="Balance", title_ja="残高", kind=Kind.MONEY),
+    )
+    with pytest.raises(Refused) as caught:
+        await written(form, replace(report([("ZZZ", 100)]), columns=columns, totals=()))
+    assert (caught.value.code, caught.value.details) == ("asset_out_of_form", {"asset": "ZZZ"})
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx", "pdf", "parquet"])
+async def test_a_column_in_an_asset_that_nobody_knows_is_refused(form: str) -> None:
+    columns = (Column(name="balance", title="Balance", title_ja="残高", kind=Kind.MONEY, asset="ZZZ"),)
+    with pytest.raises(Refused) as caught:
+        await written(form, replace(report([(100,)]), columns=columns, totals=()))
+    assert caught.value.code == "asset_out_of_form"

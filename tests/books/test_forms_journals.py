@@ -272,3 +272,11 @@ def test_every_column_is_explained() -> None:
     page = (Path(__file__).parents[2] / "docs/services/books_forms.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| (\d+) \| ([^|]+) \|", page, re.MULTILINE)
     assert told == [(str(number), name) for number, name in enumerate(COLUMNS, start=1)]
+
+
+@pytest.mark.parametrize("form", ["beancount", "hledger"])
+async def test_journals_in_an_asset_that_nobody_knows_are_refused(form: str) -> None:
+    strange = _voucher(5, APRIL, _line("1430", 1, "ZZZ"), _line("2140", -1, "ZZZ"))
+    with pytest.raises(Refused) as caught:
+        await written_journals(form, _book([strange]))
+    assert (caught.value.code, caught.value.details) == ("asset_out_of_form", {"asset": "ZZZ"})

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from datetime import date
 
+import msgspec
 import pytest
 
 from kessai.foundation.db import Database
-from kessai.services.books.api.accounting import GetJournal, LockPeriod, Repost, ReverseJournal, Side
+from kessai.services.books.api.accounting import GetJournal, LockPeriod, PostJournal, Repost, ReverseJournal, Side
 from kessai.services.books.api.statements import GetTrialBalance
 from tests.books.office import asked, office, require_refusal
 
@@ -50,6 +51,11 @@ async def test_an_amount_that_holds_its_tax_is_split_and_conserved(database: Dat
         ("1110 100 | 4910 99", "unbalanced"),
         ("9999 100 | 2110 99", "account_unknown"),
         ("1110 100 out99 | 2110 99", "tax_code_unknown"),
+        ("1110 100 ZZZ | 4910 100 ZZZ", "unknown_asset"),
+        ("9999 100 ZZZ | 4910 99", "unknown_asset"),
+        ("1110 100 BTC | 4910 100 BTC out10", "tax_not_in_yen"),
+        ("1110 100 BTC | 4910 100 BTC out10 incl", "tax_not_in_yen"),
+        ("1110 100 BTC | 4910 100 BTC out99", "tax_code_unknown"),
     ],
 )
 async def test_a_journal_that_cannot_be_is_refused_whole(database: Database, lines: str, code: str) -> None:
@@ -64,6 +70,7 @@ async def test_a_journal_is_dated_in_an_open_month_that_has_come(database: Datab
         with require_refusal("future_date"):
             await o.post(date(2026, 5, 11), RENT)
         await o.post(date(2026, 5, 10), RENT)
+        await o.post(APRIL_20, RENT)
         await o.close("2026-04")
         with require_refusal("period_closed"):
             await o.post(APRIL_20, RENT)
@@ -117,10 +124,12 @@ async def test_the_same_journal_sent_many_times_at_once_is_booked_once(database:
 
 async def test_two_assets_balance_each_for_itself(database: Database) -> None:
     async with office(database) as o:
-        journal = await o.post(MAY_9, "1110 100 | 4910 100")
-        assert {line.asset for line in journal.lines} == {"JPY"}
+        journal = await o.post(MAY_9, "1110 100 + 1110 7 BTC | 4910 100 + 4910 7 BTC")
+        assert {line.asset for line in journal.lines} == {"BTC", "JPY"}
         rows = (await o.desk.get_trial_balance(GetTrialBalance(month="2026-05"))).sums
-        assert [(each.asset, each.opening_minor, each.closing_minor) for each in rows] == [("JPY", 0, 0)]
+        assert [(each.asset, each.opening_minor, each.closing_minor) for each in rows] == [
+            ("BTC", 0, 0), ("JPY", 0, 0),
+        ]  # fmt: skip
 
 
 # -- corrections ----------------------------------------------------------------------------------------------------
@@ -182,3 +191,17 @@ async def test_what_another_service_did_is_not_corrected_here(database: Database
             await o.desk.reverse_journal(ReverseJournal(journal_id=f"jnl_{1:032x}", reason="no"))
         assert (await o.desk.repost(Repost(event_ids=["ledger/1/0"]))).posted == 0
         await o.town.proved()
+
+
+def test_nobody_chooses_an_id_that_an_events_journal_has() -> None:
+    asked = {"booked_on": "2026-05-09", "description": "x", "lines": [_LINE, _LINE]}
+    for journal_id, taken in (("jnl_" + "01" + "0" * 10 + "80008000" + "0" * 12, False), ("jnl_" + "a" * 32, True)):
+        try:
+            msgspec.convert({**asked, "journal_id": journal_id}, PostJournal)
+        except msgspec.ValidationError:
+            assert not taken
+        else:
+            assert taken
+
+
+_LINE = {"account": "1110", "amount_minor": 1, "side": "debit"}

@@ -99,7 +99,13 @@ POSTS: list[tuple[str, dict[str, Any], str | None]] = [
     ("periods/2199-12/close", {}, "period_not_ended"),
     ("periods/2199-12/accrue", {}, "period_not_ended"),
     ("periods/2199-12/lock", {}, "period_open"),
-    ("periods/1900-01/close", {"reason": "before everything"}, None),
+    ("periods/1900-01/close", {"reason": "before everything"}, "period_before_books"),
+    ("periods/1900-01/accrue", {}, "period_before_books"),
+    (
+        "journals",
+        {"booked_on": "2026-01-01", "description": "x", "lines": [each | {"asset": "ZZZ"} for each in LINES]},
+        "unknown_asset",
+    ),
     ("unposted-events/repost", {"event_ids": ["", "x"]}, None),
     ("unposted-events/repost", {"event_ids": ["\u0000"]}, "invalid_request"),
 ]
@@ -116,7 +122,9 @@ async def test_what_is_odd_is_refused(
 async def test_a_month_is_locked_with_the_approval_of_a_second_person(
     http: httpx.AsyncClient, platform: tuple[Platform, str]
 ) -> None:
-    month = "1900-01"  # before everything: nothing is on its way
+    month = "2020-01"  # before everything: nothing is on its way
+    first = {"booked_on": f"{month}-15", "description": "the first entry", "lines": LINES}
+    assert (await http.post("/v1/books/journals", json=first)).status_code == 201
     assert (await http.post(f"/v1/books/periods/{month}/close", json={})).json()["state"] == "CLOSED"
     lock = f"/v1/books/periods/{month}/lock"
     alone = await http.post(lock, json={"reason": "audited"})

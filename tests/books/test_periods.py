@@ -10,6 +10,7 @@ from typing import Any
 from kessai.foundation.db import Database
 from kessai.foundation.errors import Refused
 from kessai.services.books.api.accounting import (
+    AccruePeriod,
     ClosePeriod,
     GetPeriod,
     ListPeriods,
@@ -23,14 +24,17 @@ from kessai.services.books.api.statements import GetTrialBalance
 from kessai.services.books.service.bookkeeping import Bookkeeper
 from kessai.services.identity.api import ConsumeApproval, content_digest
 from tests.books.office import asked, office, require_refusal
+from tests.books.test_accruals import RENT_TO_COME
 from tests.books.test_posting import rules_without
 from tests.books.town import config
 
 APRIL_20 = date(2026, 4, 20)
+CAPITAL = "1110 500 | 3110 500"
 
 
 async def test_a_period_keeps_who_closed_reopened_and_locked_it_and_why(database: Database) -> None:
     async with office(database) as o:
+        await o.post(APRIL_20, CAPITAL)
         with asked("1", "key_ann"):
             closed = await o.desk.close_period(ClosePeriod(month="2026-04", reason="all is in"))
         with asked("2", "key_ben"):
@@ -49,6 +53,7 @@ async def test_a_period_keeps_who_closed_reopened_and_locked_it_and_why(database
 
 async def test_asking_again_for_what_a_period_is_changes_nothing(database: Database) -> None:
     async with office(database) as o:
+        await o.post(APRIL_20, CAPITAL)
         assert (await o.desk.reopen_period(ReopenPeriod(month="2026-04", reason="again"))).steps == []
         assert await o.close("2026-04") == await o.close("2026-04")
         first = await o.desk.lock_period(LockPeriod(month="2026-04"))
@@ -59,7 +64,7 @@ async def test_what_stands_in_the_way_of_closing_is_named(database: Database) ->
     async with office(database) as o:
         with require_refusal("period_not_ended"):
             await o.close("2026-05")
-        await o.post(date(2026, 3, 20), "1110 500 | 3110 500")
+        await o.post(date(2026, 3, 20), CAPITAL)
         with require_refusal("earlier_period_open") as told:
             await o.close("2026-04")
         assert told[0].details == {"month": "2026-03"}
@@ -74,6 +79,37 @@ async def test_what_stands_in_the_way_of_closing_is_named(database: Database) ->
             await o.desk.reopen_period(ReopenPeriod(month="2026-03", reason="oh"))
         with require_refusal("period_locked"):
             await o.desk.close_period(ClosePeriod(month="2026-03"))
+
+
+async def test_a_month_before_the_first_entry_is_neither_closed_nor_accrued(database: Database) -> None:
+    async with office(database, closing=RENT_TO_COME.replace("since = 2026-04-01", "")) as o:
+        for month in ("1900-01", "2026-04"):
+            with require_refusal("period_before_books"):
+                await o.close(month)
+            with require_refusal("period_before_books"):
+                await o.desk.accrue_period(AccruePeriod(month=month))
+        assert await o.desk.accruals.accrue_last_month() == 0
+        await o.post(APRIL_20, CAPITAL)
+        with require_refusal("period_before_books"):
+            await o.close("1900-01")
+        with require_refusal("period_open"):
+            await o.desk.lock_period(LockPeriod(month="1900-01"))
+        assert (await o.close("2026-04")).state is PeriodState.CLOSED
+        assert (await o.closing("2026-04"))["5220"] == 30_000
+
+
+async def test_a_month_that_was_locked_before_the_books_began_does_not_stand_in_the_way(database: Database) -> None:
+    async with office(database) as o:
+        await database.fetch(
+            None,
+            "INSERT INTO books.period (month, state, version, changed_at, changed_by)"
+            " VALUES ('1900-01-01', 'LOCKED', 1, '2026-01-01Z', 'key_ann')",
+        )
+        await o.post(date(2026, 3, 20), CAPITAL)
+        with require_refusal("earlier_period_open") as told:
+            await o.close("2026-04")
+        assert told[0].details == {"month": "2026-03"}
+        assert (await o.close("2026-03")).state is PeriodState.CLOSED
 
 
 async def test_unposted_events_keep_their_month_open_until_they_are_reposted(database: Database) -> None:
@@ -99,6 +135,7 @@ async def test_unposted_events_keep_their_month_open_until_they_are_reposted(dat
 
 async def test_an_unposted_event_of_a_later_month_does_not_hold_up_an_earlier_one(database: Database) -> None:
     async with office(database) as o:
+        await o.post(APRIL_20, CAPITAL)
         o.town.subscriptions = o.town.hear_with(
             Bookkeeper(database, o.town.clock, config(rules=rules_without("top_up")))
         )
@@ -114,13 +151,18 @@ async def test_a_late_event_goes_to_the_first_open_period_and_names_its_own_day(
         await o.town.book.open("cus:1/funds")
         await o.town.book.move("internal:bank_deposit/deposit 900 > cus:1/funds 900", kind="top_up")
         o.town.clock.advance(days=20)
+        await o.post(APRIL_20, CAPITAL)
         await o.close("2026-04")
         await o.town.heard()
-        rows = await database.fetch(None, "SELECT booked_on, event_on, description FROM books.journal")
+        rows = await database.fetch(
+            None, "SELECT booked_on, event_on, description FROM books.journal WHERE source = 'ledger'"
+        )
         assert [tuple(row) for row in rows] == [(date(2026, 5, 1), APRIL_20, "入金 (チャージ) (2026-04-20 分)")]
-        assert await o.closing("2026-04") == {}
+        assert await o.closing("2026-04") == {"1110": 500, "3110": -500}
         may = await o.desk.get_trial_balance(GetTrialBalance(month="2026-05"))
-        assert {line.account: line.closing_minor for line in may.lines} == {"1210": 900, "2110": -900}
+        assert {line.account: line.closing_minor for line in may.lines} == {
+            "1110": 500, "1210": 900, "2110": -900, "3110": -500,
+        }  # fmt: skip
         await o.town.proved()
 
 
@@ -144,6 +186,7 @@ async def test_a_month_waits_for_what_is_still_on_its_way(database: Database) ->
 
 async def test_nobody_books_into_a_month_while_it_is_being_closed(database: Database) -> None:
     async with office(database) as o:
+        await o.post(APRIL_20, CAPITAL)
         days = [date(2026, 4, 1 + n) for n in range(12)]
 
         async def post(day: date) -> str:
@@ -161,7 +204,7 @@ async def test_nobody_books_into_a_month_while_it_is_being_closed(database: Data
         outcomes = [each for each in results if isinstance(each, str)]
         assert set(outcomes) <= {"booked", "period_closed"}
         closed = await o.closing("2026-04")
-        assert closed.get("1110", 0) == 100 * outcomes.count("booked")
+        assert closed["1110"] == 500 + 100 * outcomes.count("booked")
         with require_refusal("period_closed"):
             await o.post(days[0], "1110 100 | 4910 100")
 
@@ -176,6 +219,7 @@ async def test_locking_asks_for_a_second_person_where_that_is_configured(databas
 
     secretary: Any = SimpleNamespace(consume_approval=consume_approval)
     async with office(database, approvals=secretary, needs_approval=True) as o:
+        await o.post(APRIL_20, CAPITAL)
         await o.close("2026-04")
         with require_refusal("approval_required"):
             await o.desk.lock_period(LockPeriod(month="2026-04"))
@@ -193,6 +237,7 @@ async def test_locking_asks_for_a_second_person_where_that_is_configured(databas
 
 async def test_locking_without_anybody_to_ask_is_refused(database: Database) -> None:
     async with office(database, needs_approval=True) as o:
+        await o.post(APRIL_20, CAPITAL)
         await o.close("2026-04")
         with require_refusal("approvals_not_available"):
             await o.desk.lock_period(LockPeriod(month="2026-04", approval_id=f"apv_{1:032x}"))
@@ -200,7 +245,7 @@ async def test_locking_without_anybody_to_ask_is_refused(database: Database) -> 
 
 async def test_periods_are_listed_from_the_first_entry_to_today(database: Database) -> None:
     async with office(database) as o:
-        await o.post(date(2026, 3, 20), "1110 500 | 3110 500")
+        await o.post(date(2026, 3, 20), CAPITAL)
         await o.close("2026-03")
         listed = (await o.desk.list_periods(ListPeriods())).periods
         assert [(each.month, each.state.value) for each in listed] == [

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kessai.services.books.api.accounting import PeriodState
+from kessai.services.books.api.statements import Month
+from kessai.services.books.api.statutory import UnitPrice
 from kessai.services.books.domain.periods import (
     ClosingFacts,
     Standing,
@@ -71,7 +75,12 @@ def test_a_month_before_a_closed_one_is_closed_too() -> None:
         (Standing(), APRIL, facts(date(2026, 4, 30)), "period_not_ended"),
         (Standing(), APRIL, facts(date(2026, 5, 1)), None),
         (Standing(), MAY, facts(), "earlier_period_open"),
-        (Standing(), MAY, facts(first=None), None),
+        (Standing(), MAY, facts(first=None), "period_before_books"),
+        (Standing(), MAY, facts(first=None, unposted=1), "unposted_events"),
+        (Standing(), APRIL, facts(first=MAY), "period_before_books"),
+        (Standing(date(1900, 1, 1), date(1900, 1, 1)), date(1900, 2, 1), facts(), "period_before_books"),
+        (Standing(date(1900, 1, 1), date(1900, 1, 1)), APRIL, facts(), None),
+        (Standing(date(1900, 1, 1), date(1900, 1, 1)), MAY, facts(), "earlier_period_open"),
         (Standing(APRIL), MAY, facts(), None),
         (Standing(APRIL), JUNE, facts(), "earlier_period_open"),
         (Standing(), APRIL, facts(unposted=1), "unposted_events"),
@@ -100,3 +109,9 @@ def test_what_is_reopened_and_locked(
 ) -> None:
     assert code(refuse_reopening(standing, month)) == reopening
     assert code(refuse_locking(standing, month)) == locking
+
+
+@pytest.mark.parametrize(("kind", "text"), [(Month, "20２6-04"), (UnitPrice, "１"), (UnitPrice, "1.５")])
+def test_full_width_digits_are_no_figures(kind: Any, text: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(text, kind)

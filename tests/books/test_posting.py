@@ -335,7 +335,8 @@ async def test_an_event_that_cannot_be_read_is_put_aside(database: Database) -> 
 # -- the bank -------------------------------------------------------------------------------------------------------
 
 
-def _instruction(kind: InstructionKind, state: InstructionState, amount: int, number: int) -> InstructionChanged:
+def instruction(kind: InstructionKind, state: InstructionState, amount: int, number: int) -> InstructionChanged:
+    """What the bank service tells of an instruction."""
     prefix = "bdb" if kind is InstructionKind.DEBIT else "btr"
     return InstructionChanged(
         event_id=f"evt_{number:032x}", instruction_id=f"{prefix}_{number:032x}", kind=kind, state=state,
@@ -345,7 +346,8 @@ def _instruction(kind: InstructionKind, state: InstructionState, amount: int, nu
     )  # fmt: skip
 
 
-async def _told(t: Town, *events: InstructionChanged) -> None:
+async def told(t: Town, *events: InstructionChanged) -> None:
+    """The bank service tells, and the books hear."""
     rows = [outbox_row(f"bank.{each.kind.value}", [each], t.clock.now()) for each in events]
     await t.database.fetch("kessai_bank", outbox_insert("bank"), *map(list, zip(*rows, strict=True)))
     await t.heard()
@@ -355,13 +357,13 @@ async def test_what_the_bank_did_moves_our_account_there(database: Database) -> 
     transfer, debit = InstructionKind.TRANSFER, InstructionKind.DEBIT
     done, returned = InstructionState.DONE, InstructionState.RETURNED
     async with town(database) as t:
-        await _told(t, _instruction(debit, InstructionState.SENT, 900, 1), _instruction(debit, done, 900, 1))
+        await told(t, instruction(debit, InstructionState.SENT, 900, 1), instruction(debit, done, 900, 1))
         assert await t.balances() == {"1110": 900, "1231": -900}
-        await _told(t, _instruction(transfer, done, 300, 2))
+        await told(t, instruction(transfer, done, 300, 2))
         assert await t.balances() == {"1110": 600, "1231": -600}
-        await _told(t, _instruction(transfer, returned, 300, 2))
+        await told(t, instruction(transfer, returned, 300, 2))
         assert await t.balances() == {"1110": 900, "1231": -900}
-        await _told(t, _instruction(transfer, InstructionState.FAILED, 50, 3))
+        await told(t, instruction(transfer, InstructionState.FAILED, 50, 3))
         assert await t.unposted() == {}
         rows = await t.database.fetch(None, "SELECT kind, action, exchange_id, payment_id FROM books.journal")
         assert {row["kind"] for row in rows} == {"bank_debit", "bank_transfer"}
@@ -371,7 +373,7 @@ async def test_what_the_bank_did_moves_our_account_there(database: Database) -> 
 
 async def test_what_came_back_before_it_was_told_that_it_left_did_both(database: Database) -> None:
     async with town(database) as t:
-        await _told(t, _instruction(InstructionKind.TRANSFER, InstructionState.RETURNED, 300, 2))
+        await told(t, instruction(InstructionKind.TRANSFER, InstructionState.RETURNED, 300, 2))
         assert await t.balances() == {}
         rows = await t.database.fetch(None, "SELECT account, amount FROM books.entry ORDER BY line")
         assert [tuple(row) for row in rows] == [("1110", -300), ("1231", 300), ("1110", 300), ("1231", -300)]

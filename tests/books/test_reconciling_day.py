@@ -172,7 +172,7 @@ ALTERATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], set[Reconciliatio
         ("unposted_event",),
         (
             "INSERT INTO books.unposted_event SELECT event_id, 'ledger', 1, 0, 'ledger.exchange', '{}'::bytea,"
-            " occurred_at,"
+            " exchange_id, occurred_at,"
             f" 'no_rule', '', 1, recorded_at, NULL FROM books.journal WHERE journal_id = {A_CHARGE}",
         ),
         set(),

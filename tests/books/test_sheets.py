@@ -131,6 +131,19 @@ async def test_consumption_tax_is_told_by_code_and_rate(database: Database) -> N
         assert (told.output_tax_minor, told.input_tax_minor, told.payable_minor) == (1_000, 700, 300)
 
 
+async def test_only_yen_are_counted_in_the_consumption_tax(database: Database) -> None:
+    async with office(database) as o:
+        await o.post(MAY_9, "1110 1_100 | 4910 1_100 out10 incl")
+        await database.fetch(
+            None,
+            "INSERT INTO books.day_total SELECT account, booked_on, event_on, 'BTC', account_type, kind, tax_code,"
+            " debit * 7, credit * 7, entries FROM books.day_total",
+        )
+        told = await o.desk.get_consumption_tax(GetConsumptionTax(since=MAY_9, until=MAY_9))
+        line = next(each for each in told.lines if each.tax_code == "out10")
+        assert (line.net_minor, line.tax_minor, told.payable_minor) == (1_000, 100, 100)
+
+
 async def test_a_fee_that_was_given_back_is_off_the_consumption_tax(database: Database) -> None:
     async with office(database) as o:
         await o.town.book.open("cus:1/funds")
@@ -183,6 +196,14 @@ async def test_the_other_account_of_an_entry_is_named_where_there_is_one(databas
         await o.post(MAY_9, "1110 500 | 4910 500")
         told = await o.desk.get_account_ledger(GetAccountLedger(account="4910", since=MAY_9, until=MAY_9))
         assert [(x.against, x.credit_minor, x.balance_minor) for x in told.lines] == [("1110", 500, -500)]
+
+
+async def test_a_report_names_several_other_accounts_in_both_languages(database: Database) -> None:
+    async with office(database) as o:
+        await o.post(MAY_9, "1110 500 | 4910 300 + 3110 200")
+        asked = Asked(name="general_ledger", since=MAY_9, until=MAY_9, filters={"account": "1110"})
+        ((_, _, _, _, against, *_),) = await rows_of(await Reports(o.desk.offers()).build(asked))
+        assert against == "諸口 (sundry)"
 
 
 @pytest.mark.parametrize("cursor", ["!", "bm8=", "WyIyMDI2LTA1LTAxIl0=", "é"])
@@ -290,6 +311,7 @@ ACTIONS = st.lists(
     ),
     max_size=14,
 )
+REFUSALS_OF_MONTHS = ("earlier_period_open", "later_period_closed", "period_not_ended", "period_before_books")
 MOVES = {
     "top up": ("top_up", "internal:bank_deposit/deposit {0} > cus:1/funds {0}"),
     "charge": ("charge", "cus:1/funds {0} > mer:1/unsettled_sales {0}"),
@@ -322,7 +344,7 @@ async def _unless_refused(asked: Any) -> None:
     try:
         await asked
     except PaymentError as refusal:
-        if refusal.code not in ("earlier_period_open", "later_period_closed", "period_not_ended"):
+        if refusal.code not in REFUSALS_OF_MONTHS:
             raise
 
 

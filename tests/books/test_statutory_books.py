@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kessai.foundation.db import Database
-from kessai.foundation.errors import Conflict, Invalid, Refused
+from kessai.foundation.errors import Conflict, Invalid, NotFound, Refused
 from kessai.services.books.api.statutory import (
     AssetPrice,
     RecordPrices,
@@ -20,11 +20,12 @@ from kessai.services.books.api.statutory import (
     SafeguardMeans,
     WalletCount,
 )
-from kessai.services.books.service.statutory.desk import SUBSCRIPTION
+from kessai.services.books.domain.calendar import ONE_DAY
+from kessai.services.books.service.statutory.desk import SUBSCRIPTION, StatutoryDesk
 
-from .statutory_world import World, at, world_of
+from .statutory_world import World, at, rules_of, world_of
 
-FRIDAY, SATURDAY, MONDAY = date(2026, 3, 27), date(2026, 3, 28), date(2026, 3, 30)
+FRIDAY, SATURDAY, SUNDAY, MONDAY = (date(2026, 3, number) for number in (27, 28, 29, 30))
 BASE_DATE, AFTER = date(2026, 3, 31), date(2026, 4, 1)
 OUT = "cus:1/funds 10200 > internal:bank/bank_in_transit 10000 + internal:withdrawal_fee/fee_income 200"
 
@@ -174,6 +175,19 @@ async def test_period_of_which_a_day_is_missing_says_so(world: World) -> None:
     assert [(row["until"], row["complete"]) for row in rows] == [(FRIDAY, "yes"), (date(2026, 4, 3), "no")]
 
 
+async def test_deposits_are_those_that_the_books_knew_at_the_end_of_the_range(world: World) -> None:
+    await world.give("cus:1/funds 50000")
+    await closed(world, MONDAY)
+    before = await world.table("funds_transfer_deposit", FRIDAY, MONDAY)
+    await world.desk.record_safeguard(safeguard(12_000_000))  # of Friday, known on Tuesday
+    assert await world.table("funds_transfer_deposit", FRIDAY, MONDAY) == before
+    await closed(world, BASE_DATE)
+    after = await world.table("funds_transfer_deposit", FRIDAY, BASE_DATE)
+    assert [(row["deposited"], row["shortfall"]) for row in (before[0], after[0])] == [(0, 10_000_000), (12_000_000, 0)]
+    (row,) = await world.table("safeguards", FRIDAY, BASE_DATE)
+    assert (row["day"], row["effective_on"]) == (BASE_DATE, FRIDAY)
+
+
 # -- 滞留 -----------------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +204,40 @@ async def test_customer_above_the_cap_is_listed_every_day_until_below(world: Wor
     assert await world.table("retention_check", BASE_DATE) == []
 
 
+async def test_lowered_cap_finds_customers_who_did_not_move(world: World) -> None:
+    await world.give("cus:1/funds 950000")
+    await world.give("cus:2/funds 900000")
+    await closed(world, FRIDAY)
+    lower = rules_of(("retention_cap_minor = 1_000_000", "retention_cap_minor = 900_000"))
+    world.desk = StatutoryDesk(world.database, world.clock, lower)
+    await closed(world, SUNDAY)
+    assert await world.table("retention_check", FRIDAY) == []
+    (row,) = await world.table("retention_check", SUNDAY)
+    assert (row["customer"], row["over"], row["over_since"], row["days"]) == ("cus:1", 50_000, SATURDAY, 2)
+
+
+# -- days that are not made -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["retention_check", "prepaid_base_date", "crypto_segregation"])
+async def test_what_stands_at_the_end_of_a_day_that_is_not_made_is_refused(world: World, name: str) -> None:
+    with pytest.raises(NotFound, match="statutory_day_not_made"):
+        await world.report(name, FRIDAY)
+    await world.book.give("cus:1/paid_points 25000000", kind="points_sale")
+    await closed(world, FRIDAY)
+    await world.report(name, FRIDAY)
+    await world.report(name, FRIDAY - ONE_DAY)  # before the books: nothing was there
+    with pytest.raises(NotFound, match="statutory_day_not_made"):
+        await world.report(name, SATURDAY)
+
+
+async def test_base_date_that_is_not_made_states_no_balance(world: World) -> None:
+    await world.book.give("cus:1/paid_points 25000000", kind="points_sale")
+    await closed(world, FRIDAY)
+    with pytest.raises(NotFound, match="2026-03-31"):
+        await world.report("prepaid_base_date", AFTER)
+
+
 # -- prepaid --------------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +246,7 @@ async def test_unused_points_on_the_base_date_ask_for_half_as_deposit(world: Wor
     await closed(world, BASE_DATE)
     certificate = safeguard(10_000_000, "prepaid-1", book="prepaid", means=SafeguardMeans.TRUST)
     await world.desk.record_safeguard(certificate)
+    await closed(world, AFTER)
     facts = await world.facts("prepaid_base_date", AFTER)
     assert (facts["Required deposit"], facts["Shortfall"], facts["Due"]) == (12_500_001, 2_500_001, date(2026, 6, 1))
 
@@ -211,6 +260,30 @@ async def test_issued_and_redeemed_are_counted_and_what_comes_back_is_used_less(
     (row,) = await world.table("prepaid_ledger", FRIDAY)
     assert (row["issued_count"], row["issued"], row["redeemed_count"]) == (1, 3_000, 2)
     assert (row["redeemed"], row["repaid"], row["closing"], row["difference"]) == (600, 500, 1_900, 0)
+
+
+async def test_sale_of_points_that_is_undone_is_issued_less(world: World) -> None:
+    await world.book.open("cus:1/funds")
+    await world.book.give("cus:1/funds 100000", kind="top_up")
+    await world.book.move("cus:1/funds 3000 > cus:1/paid_points 3000", kind="point_sale", name="sale")
+    await world.heard()
+    await world.book.reverse("sale", 1000, kind="refund")  # told of together with what it undoes, or later
+    await world.book.move("cus:1/funds 5000 > cus:1/paid_points 5000", kind="point_sale", name="other")
+    await world.book.reverse("other", kind="cancel")
+    await closed(world, FRIDAY)
+    (row,) = await world.table("prepaid_ledger", FRIDAY)
+    assert (row["issued"], row["redeemed"], row["closing"], row["difference"]) == (2_000, 0, 2_000, 0)
+
+
+async def test_purchase_that_is_undone_is_redeemed_less_whatever_the_reversal_is_called(world: World) -> None:
+    await world.book.give("cus:1/paid_points 3000", kind="points_sale")
+    await world.book.move("cus:1/paid_points 1000 > mer:1/unsettled_sales 1000", kind="charge", name="order")
+    await world.book.reverse("order", 400)
+    await world.book.move("cus:1/paid_points 500 > op/adjustments 500", kind="adjustment_out", name="repaid")
+    await world.book.reverse("repaid", 200, reversal="back")
+    await closed(world, FRIDAY)
+    (row,) = await world.table("prepaid_ledger", FRIDAY)
+    assert (row["issued"], row["redeemed"], row["repaid"], row["closing"]) == (3_000, 600, 300, 2_100)
 
 
 # -- crypto-assets --------------------------------------------------------------------------------------------------
@@ -312,6 +385,34 @@ async def test_counts_and_prices_are_recorded_once(world: World) -> None:
         await world.desk.record_prices(RecordPrices(day=FRIDAY, source="market", prices=dearer))
 
 
+async def test_what_is_recorded_after_a_day_was_made_does_not_change_it(world: World) -> None:
+    await buy(world)
+    await closed(world, FRIDAY)
+    before = await world.facts("crypto_segregation", FRIDAY)
+    counts = RecordWallets(day=FRIDAY, wallets=[WalletCount(wallet="a", asset="BTC", cold=True, quantity=2_000_000)])
+    prices = RecordPrices(day=FRIDAY, source="market", prices=[AssetPrice(asset="BTC", unit_price="9000000")])
+    for _ in range(2):
+        await world.desk.record_wallets(counts)
+        await world.desk.record_prices(prices)
+    assert await world.facts("crypto_segregation", FRIDAY) == before
+    await closed(world, SATURDAY)
+    facts = await world.facts("crypto_segregation", SATURDAY)
+    assert (facts["In cold wallets, BTC"], facts["Price, BTC"], facts["Price of, BTC"]) == (
+        "2000000", "9000000", FRIDAY,
+    )  # fmt: skip
+    assert (await world.made(FRIDAY)).digest == (await world.made(SATURDAY)).previous_digest
+
+
+async def test_later_trade_is_a_better_price_than_one_recorded_before(world: World) -> None:
+    prices = RecordPrices(day=FRIDAY, source="market", prices=[AssetPrice(asset="BTC", unit_price="9000000")])
+    await world.desk.record_prices(prices)
+    world.go_to(SATURDAY)
+    await buy(world)
+    await closed(world, SATURDAY)
+    facts = await world.facts("crypto_segregation", SATURDAY)
+    assert (facts["Price, BTC"], facts["Price from, BTC"]) == ("10000000", "last_trade")
+
+
 async def test_asset_that_there_is_not_is_refused(world: World) -> None:
     wallets = [WalletCount(wallet="a", asset="DOGE", cold=True, quantity=5)]
     with pytest.raises(Invalid, match="unknown_asset"):
@@ -332,7 +433,9 @@ async def test_page_on_the_books_names_every_report_and_every_field(world: World
     page = (Path(__file__).parents[2] / "docs" / "services" / "books_statutory.md").read_text(encoding="utf-8")
     parts = dict(re.findall(r"^### `(\w+)` .*?\n(.*?)(?=^### |\Z)", page, re.MULTILINE | re.DOTALL))
     assert set(parts) == set(world.desk.offers)
+    await world.give("cus:1/funds 1")
+    await closed(world, AFTER)
     for name, part in parts.items():
-        report = await world.report(name, FRIDAY)
+        report = await world.report(name, AFTER)
         assert re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE) == [each.name for each in report.columns], name
         assert f"Kept for {world.rules.retention_years[name]} years" in part, name

@@ -20,14 +20,18 @@ from kessai.services.books.api.statutory import (
     SafeguardMeans,
     WalletCount,
 )
+from kessai.services.books.domain.calendar import ONE_DAY
 
 from .statutory_world import World, at, rows_of, world_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "examples" / "statutory_days.md"
-FIRST, LAST = date(2026, 5, 1), date(2026, 5, 8)
+FIRST, LAST, MADE = date(2026, 5, 1), date(2026, 5, 8), date(2026, 5, 13)
+RECORDS = ("safeguard", "wallet", "price")
 _ACTION = re.compile(r"^(?P<day>\d{4}-\d\d-\d\d) (?P<verb>\w+) (?P<rest>.*)$")
 _TABLE = re.compile(
-    r"^(?P<what>Report|Facts of) `(?P<name>\w+)`(?: on (?P<day>\S+))?:\n\n(?P<rows>(?:\|.*\n)+)", re.MULTILINE
+    r"^(?P<what>Report|Facts of) `(?P<name>\w+)`(?: (?:on|from) (?P<since>\S+?))?(?: to (?P<until>\S+))?:\n\n"
+    r"(?P<rows>(?:\|.*\n)+)",
+    re.MULTILINE,
 )
 
 
@@ -37,7 +41,8 @@ class Table:
 
     name: str
     facts: bool
-    day: date | None
+    since: date
+    until: date
     columns: list[str]
     rows: list[list[str]]
 
@@ -56,24 +61,27 @@ def tables() -> list[Table]:
     found: list[Table] = []
     for match in _TABLE.finditer(PAGE.read_text(encoding="utf-8")):
         lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in match["rows"].splitlines()]
-        day = None if match["day"] is None else date.fromisoformat(match["day"])
-        found.append(Table(match["name"], match["what"] != "Report", day, lines[0], lines[2:]))
+        since = FIRST if match["since"] is None else date.fromisoformat(match["since"])
+        until = LAST if match["since"] is None else date.fromisoformat(match["until"] or match["since"])
+        found.append(Table(match["name"], match["what"] != "Report", since, until, lines[0], lines[2:]))
     return found
 
 
 async def play(world: World) -> None:
-    """Do what the page says, day by day; make the days; record what is recorded."""
-    told = list(actions())
-    for day, verb, rest in (each for each in told if each[0] <= LAST):
+    """Do what the page says, day by day, each of which is made when it is over."""
+    for number, (day, verb, rest) in enumerate(actions()):
         if day > world.today:
             world.go_to(day, hour=13)
+            await world.heard()
+            await world.desk.make_due_days()
         world.clock.advance(seconds=1)
-        await do(world, verb, rest)
-    world.go_to(date(2026, 5, 13))
+        if verb in RECORDS:
+            await record(world, verb, rest.split(), number)
+        else:
+            await do(world, verb, rest)
+    world.go_to(MADE + ONE_DAY)
     await world.heard()
-    await world.made(LAST)
-    for number, (_, verb, rest) in enumerate(each for each in told if each[0] > LAST):
-        await record(world, verb, rest.split(), number)
+    await world.made(MADE)
 
 
 async def do(world: World, verb: str, rest: str) -> None:
@@ -83,7 +91,9 @@ async def do(world: World, verb: str, rest: str) -> None:
     words = text.split()
     match verb:
         case "reverse":
-            await world.book.reverse(words[0], int(words[1]) if len(words) > 1 else None, **fields)
+            legs = {int(leg): int(amount) for leg, _, amount in (word.partition("=") for word in words[1:]) if amount}
+            amount = int(words[1]) if words[1:] and not legs else None
+            await world.book.reverse(words[0], amount, legs=legs or None, **fields)
         case "open" | "capture" | "void" | "run":
             await getattr(world.book, verb)(text)
         case _:
@@ -131,7 +141,7 @@ async def test_every_table_of_the_page_is_what_the_books_say(world: World) -> No
     told = tables()
     assert len(told) == 9
     for table in told:
-        report = await world.report(table.name, table.day or FIRST, table.day or LAST)
+        report = await world.report(table.name, table.since, table.until)
         if table.facts:
             facts = {english: shown(value) for english, _, value in report.facts}
             assert [[name, facts[name]] for name, _ in table.rows] == table.rows, table.name

@@ -254,19 +254,21 @@ def unposted(
 
 @books.command()
 def repost(
-    event_ids: Annotated[list[str] | None, typer.Argument(help="Which; none: the oldest thousand.")] = None,
+    event_ids: Annotated[list[str] | None, typer.Argument(help="Which; none: all of them.")] = None,
     *,
+    reason: Annotated[str | None, typer.Option(help="Only those that stand for this, e.g. no_rule.")] = None,
+    detail: Annotated[str | None, typer.Option(help="Only those with this detail: of no_rule the kind.")] = None,
     json: Json = False,
     data: Data = None,
     database_url: DatabaseUrl = None,
     config: Config = None,
 ) -> None:
     """Try unposted events again, after the rules were mended; exit 1 when some still stand."""
-    from kessai.apps.books_desk import asked, print_json, print_table
+    from kessai.apps.books_desk import asked, print_json, print_table, reposted
     from kessai.services.books.api.accounting import Repost
 
-    request = asked(Repost, event_ids=event_ids or [])
-    done = _run(lambda it: it.books.accounting.repost(request), data, database_url, config, opened=True)
+    request = asked(Repost, event_ids=event_ids or [], reason=reason, detail=detail)
+    done = _run(lambda it: reposted(it.books.accounting, request), data, database_url, config, opened=True)
     if json:
         print_json(done)
     else:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from kessai.apps.wiring import Platform
+    from kessai.services.books.api.accounting import Accounting, Repost, Reposted, UnpostedEvent
     from kessai.services.books.domain.table import Report
     from kessai.services.books.service.asked import Asked
     from kessai.services.books.service.reporting import ReportingDesk, Written
@@ -75,6 +76,22 @@ def asked(message: type[M], **fields: object) -> M:
         return msgspec.convert({name: value for name, value in fields.items() if value is not None}, message)
     except msgspec.ValidationError as error:
         raise OperatorError(f"{error}.".replace("`$.", "`").replace("..", ".")) from error
+
+
+# -- unposted events ------------------------------------------------------------------------------------------------
+
+
+async def reposted(desk: Accounting, request: Repost) -> Reposted:
+    """Try all unposted events again that a request asks for, a thousand after the other."""
+    from msgspec.structs import replace
+
+    posted, standing = 0, list["UnpostedEvent"]()
+    while True:
+        done = await desk.repost(request)
+        posted, standing = posted + done.posted, standing + done.standing
+        if done.next_cursor is None:
+            return replace(done, posted=posted, standing=standing)
+        request = replace(request, cursor=done.next_cursor)
 
 
 # -- days -----------------------------------------------------------------------------------------------------------

@@ -69,16 +69,20 @@ JOBS: Mapping[str, Job] = {
     "forget-evidence": Job(
         lambda p: forget_evidence(p.tracer), "delete what was kept as long as its class says", housekeeping=True
     ),
-    "learn-accounts": Job(lambda p: learn_accounts(p.books), "take note of accounts that unposted events wait for"),
+    "learn-accounts": Job(
+        lambda p: learn_accounts(p.books), "take note of accounts that unposted events wait for", housekeeping=True
+    ),
     "accrue-month": Job(
         lambda p: accrue_month(p.books), "book the accruals of the month that ended last", housekeeping=True
     ),
-    "statutory-day": Job(lambda p: make_statutory_days(p.books), "make the statutory books of days that are over"),
+    "statutory-day": Job(
+        lambda p: make_statutory_days(p.books), "make the statutory books of days that are over", housekeeping=True
+    ),
     "reconcile-books": Job(
         lambda p: reconcile_books(p.books), "compare the books with every other service, once a day", housekeeping=True
     ),
     "retire-workflows": Job(lambda p: p.retention.run(), "forget, once a day, what workflows did long ago"),
-    "anchor-seals": Job(_anchor, "bind the heads of all seal chains together"),
+    "anchor-seals": Job(_anchor, "bind the heads of all seal chains together", housekeeping=True),
 }
 """In the order in which they run: payments let go of their holds before the ledger looks for what nobody released."""
 

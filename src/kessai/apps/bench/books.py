@@ -23,12 +23,14 @@ from kessai.apps.bench.scene import Scene
 from kessai.apps.bench.spawned import Spawned
 from kessai.apps.bench.turns import verified
 from kessai.apps.bench.worker import OpenCustomers, Post, start_ledger
+from kessai.services.books.store.seals import Chain, seal
 
 CUSTOMERS = 10_000
 PEER = "the ledger's bulk posting of the same events, in the same run"
 READINGS = 7
 """Trial balances read; the median counts."""
 JOURNALS_A_STATEMENT = 250_000
+JOURNALS_A_SEAL = 5_000
 STORE_TIMEOUT_S = 3_600.0
 DAYS = 365
 
@@ -163,6 +165,9 @@ async def store_entries(dsn: str, count: int, steps: Steps) -> None:
             high = min(journals, low + JOURNALS_A_STATEMENT - 1)
             await _store(connection, _JOURNALS, low, high, first, now)
             await _store(connection, _ENTRIES, low, high, first, None)
+            for start in range(low, high + 1, JOURNALS_A_SEAL):
+                names = [f"ff{n:030x}" for n in range(start, min(high + 1, start + JOURNALS_A_SEAL))]
+                await seal(connection, Chain.JOURNAL, names)
             steps.part(high, journals)
         await connection.execute("SET enable_mergejoin = off; SET work_mem = '64MB'")
         await connection.execute(_TOTALS, timeout=STORE_TIMEOUT_S)

@@ -20,6 +20,7 @@ from kessai.foundation.errors import OperatorError
 KESSAI: Sequence[str] = (sys.executable, "-m", "kessai.apps.cli")
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
+PORTS_TRIED_MAX = 3
 _API_KEY = re.compile(rb"\bkes_[0-9a-f]{16}_[A-Za-z0-9_-]{43}")
 
 
@@ -98,7 +99,22 @@ class PlatformProcess:
         return self._output.read().decode(errors="replace")
 
     async def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; on other ports when somebody took these before its first start."""
+        first = self._process is None
+        for _ in range(PORTS_TRIED_MAX):
+            try:
+                await self._start()
+            except OperatorError:
+                if not first or "cannot listen on" not in self.output():
+                    raise
+                self.port, self.grpc_port = free_port(), free_port()
+                self._output.seek(0)
+                self._output.truncate()
+            else:
+                return
+        await self._start()
+
+    async def _start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
             *(*self._command, "--port", str(self.port), "--grpc-port", str(self.grpc_port), *self._options),
             stdin=asyncio.subprocess.DEVNULL,

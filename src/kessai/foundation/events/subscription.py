@@ -29,7 +29,7 @@ EVENTS_MAX = 8_000
 POLL_S = 0.5
 """Pause before events positioned by other processes are looked for; it grows with each look that finds none."""
 POLL_S_MAX = 8.0
-CERTAIN_POLL_S = 30.0
+CERTAIN_POLL_S = 60.0
 """The same while this process itself relays the source: whatever is positioned rings."""
 BACKOFF_S_MAX = 5.0
 ATTEMPTS_ALONE_MAX = 5

@@ -13,6 +13,8 @@ from kessai.services.payment.api import TOPIC as TOPIC_PAYMENT
 
 LEDGER_TOPICS = (TOPIC_ACCOUNT, TOPIC_EXCHANGE)
 """`ledger.expiry` tells again of what `ledger.exchange` has told."""
+LEASE_S = 30.0
+"""Books may wait longer than payments for another process to go on with them; fewer renewals while nothing happens."""
 GATHER_S = 0.25
 """Between two deliveries: booking many events at once costs a fraction of booking each alone."""
 
@@ -27,6 +29,7 @@ def ledger_events(database: Database, clock: Clock, bookkeeper: Bookkeeper) -> S
         name="books.ledger",
         handler=bookkeeper.hear,
         clock=clock,
+        lease_s=LEASE_S,
         pause_s=GATHER_S,
     )
 
@@ -41,6 +44,7 @@ def bank_events(database: Database, clock: Clock, bookkeeper: Bookkeeper) -> Sub
         name="books.bank",
         handler=bookkeeper.hear,
         clock=clock,
+        lease_s=LEASE_S,
         pause_s=GATHER_S,
     )
 
@@ -55,5 +59,6 @@ def payment_steps(database: Database, clock: Clock) -> Subscription:
         name="books.payment",
         handler=keep_payment_steps,
         clock=clock,
+        lease_s=LEASE_S,
         pause_s=GATHER_S,
     )

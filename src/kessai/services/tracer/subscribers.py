@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 POLL_S = 0.5
 """Pause before touches that another process kept are looked for; it grows while there are none."""
 POLL_S_MAX = 8.0
+REPAIR_POLL_S_MAX = 16.0
 GATHER_S = 0.2
 """Between two deliveries of touches: they are opened less often than that."""
 
@@ -113,7 +114,7 @@ class RepairLoop:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _work(self) -> None:
-        pauses = Pauses(POLL_S, POLL_S_MAX)
+        pauses = Pauses(POLL_S, REPAIR_POLL_S_MAX)
         while True:
             answers = 0
             try:

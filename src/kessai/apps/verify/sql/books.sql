@@ -100,10 +100,6 @@ LEFT JOIN books.journal AS j ON j.event_id = u.event_id AND j.source = u.source
 WHERE u.posted_at IS NOT NULL AND j.journal_id IS NULL
 LIMIT $1;
 
--- name: standing_events
-SELECT 'unposted_event' AS relation, event_id AS key, format('it is not booked: %s (%s)', reason, detail) AS sentence
-FROM books.unposted_event WHERE posted_at IS NULL LIMIT $1;
-
 -- name: places
 -- Which accounts of the chart postings of a type were booked on; owners are told apart where rules do.
 SELECT e.account_type, CASE WHEN e.owner = ANY ($1::text[]) THEN e.owner ELSE '' END AS owner, j.kind, e.account,
@@ -359,4 +355,101 @@ LEFT JOIN (
     FROM books.reconciliation_finding_step GROUP BY finding_id
 ) AS s ON s.finding_id = f.finding_id
 WHERE s.steps IS DISTINCT FROM f.version OR s.last IS DISTINCT FROM f.version OR s.state IS DISTINCT FROM f.state
+LIMIT $1;
+
+-- name: closings
+SELECT month, changed_at, state = 'OPEN' AS open FROM books.period_step ORDER BY changed_at, month, version;
+
+-- name: published_ledger
+SELECT position, topic, payload, recorded_at FROM ledger.outbox
+WHERE topic = 'ledger.exchange' AND position IS NOT NULL ORDER BY position;
+
+-- name: published_bank
+SELECT position, topic, payload, recorded_at FROM bank.outbox
+WHERE topic IN ('bank.transfer', 'bank.debit') AND position IS NOT NULL ORDER BY position;
+
+-- name: published_payment
+SELECT position, topic, payload, recorded_at FROM payment.outbox
+WHERE topic = 'payment.payment' AND position IS NOT NULL ORDER BY position;
+
+-- name: booked_journals
+SELECT encode(uuid_send(journal_id), 'hex') AS journal_id, source, event_id, kind, action, rule, rule_version,
+    booked_on, event_on, occurred_at, recorded_at, exchange_id, payment_id, processing_id, merchant, product,
+    encode(uuid_send(reverses), 'hex') AS reverses, description, posted_by, origin
+FROM books.journal WHERE journal_id >= $1 AND journal_id < $2 AND source IN ('ledger', 'bank') ORDER BY journal_id;
+
+-- name: booked_entries
+SELECT encode(uuid_send(journal_id), 'hex') AS journal_id, line, account, asset, amount, tax_code, account_type, owner,
+    booked_on
+FROM books.entry WHERE journal_id >= $1 AND journal_id < $2 ORDER BY journal_id, line;
+
+-- name: misplaced_journals
+-- Journals of events whose ids are none of events.
+SELECT 'jnl_' || encode(uuid_send(journal_id), 'hex') AS key FROM books.journal
+WHERE source IN ('ledger', 'bank') AND (journal_id < $2 OR journal_id >= $3) LIMIT $1;
+
+-- name: accounts
+SELECT account_id, owner, account_type FROM ledger.account WHERE account_id = ANY ($1::uuid[]);
+
+-- name: originals
+SELECT DISTINCT ON (exchange_id) exchange_id, kind, payment_id, merchant, coalesce(origin, exchange_id) AS root
+FROM books.journal WHERE exchange_id = ANY ($1::text[]) AND source = 'ledger' ORDER BY exchange_id, journal_id;
+
+-- name: taxed
+-- What is booked under tax codes of exchanges, and of all that reverses them, journal by journal.
+SELECT coalesce(j.origin, j.exchange_id) AS root, j.origin IS NOT NULL AS is_back, j.recorded_at,
+    encode(uuid_send(j.journal_id), 'hex') AS journal_id, e.account_type, e.owner, e.asset, e.tax_code, e.account,
+    e.amount
+FROM books.journal AS j JOIN books.entry AS e ON e.journal_id = j.journal_id
+WHERE (j.origin = ANY ($1::text[]) OR j.exchange_id = ANY ($1::text[]) AND j.origin IS NULL) AND j.source = 'ledger'
+    AND e.tax_code <> '';
+
+-- name: held
+SELECT exchange_id, payment_id FROM books.held_exchange WHERE exchange_id = ANY ($1::text[]);
+
+-- name: instruction_journals
+SELECT encode(uuid_send(journal_id), 'hex') AS journal_id, exchange_id, recorded_at, kind, payment_id, merchant
+FROM books.journal WHERE exchange_id = ANY ($1::text[]) AND source = 'bank' ORDER BY recorded_at, journal_id;
+
+-- name: excused
+-- Those of the events that stand unposted, or are parked.
+SELECT event_id FROM books.unposted_event WHERE event_id = ANY ($1::text[]) AND posted_at IS NULL
+UNION ALL
+SELECT source || '/' || position || '/' || ordinal FROM books.parked_event
+WHERE subscription = $2 AND resolved_at IS NULL AND source || '/' || position || '/' || ordinal = ANY ($1::text[]);
+
+-- name: kept_payment_steps
+SELECT s.payment_id, s.version, s.kind, s.action, s.state, s.asset, s.amount_minor, s.fee_minor, s.captured_minor,
+    s.refunded_minor, s.payer_id, s.payee_id, s.beneficiary_id, s.exchange_id, s.refund_id, s.processing_id,
+    s.occurred_at, s.recorded_at
+FROM unnest($1::text[], $2::bigint[]) AS u (payment_id, version)
+JOIN books.payment_step AS s ON s.payment_id = u.payment_id AND s.version = u.version;
+
+-- name: seals
+SELECT chain, number, records, digest, seal FROM books.seal WHERE chain = $1 ORDER BY number;
+
+-- name: seal_head
+SELECT number, seal FROM books.seal_head WHERE chain = $1;
+
+-- name: unsealed
+-- What is sealed not exactly once, and what is sealed but is not there.
+SELECT w.relation, coalesce(w.record, s.record) AS key, coalesce(w.chain, s.chain) AS chain,
+    CASE WHEN w.record IS NULL THEN 'it is sealed, but is not there'
+        WHEN s.record IS NULL THEN 'no seal is over it' ELSE format('%s seals are over it', s.seals) END AS sentence
+FROM (
+    SELECT 'journal' AS chain, 'journal' AS relation, encode(uuid_send(journal_id), 'hex') AS record FROM books.journal
+    WHERE source NOT IN ('ledger', 'bank')
+    UNION ALL
+    SELECT 'safeguard', 'safeguard', book || '/' || reference FROM books.safeguard
+    UNION ALL
+    SELECT 'wallet_count', 'wallet_count', wallet || '/' || asset || '/' || to_char(counted_on, 'YYYY-MM-DD')
+    FROM books.wallet_count
+    UNION ALL
+    SELECT 'asset_price', 'asset_price', asset || '/' || to_char(price_on, 'YYYY-MM-DD') FROM books.asset_price
+) AS w
+FULL JOIN (
+    SELECT chain, r.record, count(*) AS seals FROM books.seal CROSS JOIN LATERAL unnest(records) AS r (record)
+    GROUP BY chain, r.record
+) AS s ON s.chain = w.chain AND s.record = w.record
+WHERE w.record IS NULL OR s.record IS NULL OR s.seals <> 1
 LIMIT $1;

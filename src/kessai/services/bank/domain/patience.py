@@ -26,7 +26,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Then whoever registers an account is told that the bank has not answered yet."""
     poll_s: Seconds = 1.0
     """Between two looks at the bank's results while it has something to answer."""
-    idle_poll_s: Seconds = 5.0
+    idle_poll_s: Seconds = 10.0
     """The same while it has not: only returned transfers can come then."""
     away_s: Seconds = 5.0
     """The same while the bank cannot be asked."""

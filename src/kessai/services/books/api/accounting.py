@@ -34,6 +34,8 @@ REPOST_MAX = 1_000
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 JournalId = Annotated[str, msgspec.Meta(pattern=r"^jnl_[0-9a-f]{32}$")]
+OwnJournalId = Annotated[str, msgspec.Meta(pattern=r"^jnl_(?![0-9a-f]{12}80008000)[0-9a-f]{32}$")]
+"""One that a caller may choose: not of the form that the ids of events' journals have."""
 ApprovalId = Annotated[str, msgspec.Meta(pattern=r"^apv_[0-9a-f]{32}$")]
 TaxCode = Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[A-Za-z0-9_.-]*$")]
 
@@ -153,7 +155,7 @@ class PostJournal(Message):
     booked_on: date
     description: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
     lines: Annotated[list[NewLine], msgspec.Meta(min_length=2, max_length=JOURNAL_LINES_MAX)]
-    journal_id: JournalId | None = None
+    journal_id: OwnJournalId | None = None
     merchant: Label | None = None
     product: Label | None = None
 
@@ -262,16 +264,24 @@ class UnpostedPage(Message):
 
 
 class Repost(Message):
-    """Try events again that stand unposted, after the rules were mended; none named: the oldest thousand."""
+    """Try events again that stand unposted, after the rules were mended.
+
+    None named: a thousand at a time, those put aside first first; `cursor` comes from the thousand before. `reason` and
+    `detail` (of `no_rule` the payment kind) choose among those that are not named.
+    """
 
     event_ids: Annotated[list[str], msgspec.Meta(max_length=REPOST_MAX)] = []
+    reason: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    detail: Annotated[str, msgspec.Meta(max_length=512)] | None = None
+    cursor: Cursor | None = None
 
 
 class Reposted(Message):
-    """How many were booked now, and those that stand still."""
+    """How many were booked now, and those that stand still; `next_cursor` where there are more to be tried."""
 
     posted: int
     standing: list[UnpostedEvent]
+    next_cursor: str | None = None
 
 
 _DAYS = ("range_reversed",)
@@ -293,14 +303,14 @@ class Accounting(Protocol):
         ...
 
     @verb("POST /v1/books/periods/{month}/accrue", scope="books:close",
-          errors=("period_not_ended", "period_locked", "period_closed"))  # fmt: skip
+          errors=("period_not_ended", "period_locked", "period_closed", "period_before_books"))  # fmt: skip
     async def accrue_period(self, request: AccruePeriod, /) -> Accrued:
         """Book a month's accruals (引当金 …), as far as they are not booked yet."""
         ...
 
     @verb("POST /v1/books/periods/{month}/close", scope="books:close",
           errors=("period_locked", "period_not_ended", "feed_behind", "earlier_period_open",
-                  "unposted_events"))  # fmt: skip
+                  "unposted_events", "period_before_books"))  # fmt: skip
     async def close_period(self, request: ClosePeriod, /) -> Period:
         """Close a month; one that is closed stays as it is."""
         ...
@@ -320,17 +330,17 @@ class Accounting(Protocol):
         ...
 
     @verb("POST /v1/books/journals", scope="books:write", moves_value=True, status=201,
-          errors=("account_unknown", "control_account", "tax_code_unknown", "tax_code_required", "unbalanced",
-                  *_BOOKING))  # fmt: skip
+          errors=("unknown_asset", "account_unknown", "control_account", "tax_code_unknown", "tax_not_in_yen",
+                  "tax_code_required", "unbalanced", *_BOOKING))  # fmt: skip
     async def post_journal(self, request: PostJournal, /) -> Journal:
         """Book a journal by hand."""
         ...
 
     @verb("POST /v1/books/journals/{journal_id}/reverse", scope="books:write", moves_value=True, status=201,
-          errors=("journal_not_found", "journal_already_reversed", "journal_of_event", "before_the_journal",
-                  *_BOOKING))  # fmt: skip
+          errors=("journal_not_found", "journal_already_reversed", "journal_of_event", "journal_of_accrual",
+                  "before_the_journal", *_BOOKING))  # fmt: skip
     async def reverse_journal(self, request: ReverseJournal, /) -> Journal:
-        """Take a journal back by its opposite, once."""
+        """Take a journal back by its opposite, once; a reversing accrual together with what takes it back."""
         ...
 
     @verb("GET /v1/books/journals/{journal_id}", scope="books:read", errors=("journal_not_found",))
@@ -348,7 +358,7 @@ class Accounting(Protocol):
         """Events that no rule booked."""
         ...
 
-    @verb("POST /v1/books/unposted-events/repost", scope="books:write")
+    @verb("POST /v1/books/unposted-events/repost", scope="books:write", errors=("bad_cursor",))
     async def repost(self, request: Repost, /) -> Reposted:
         """Try unposted events again; what is booked already is not booked twice."""
         ...

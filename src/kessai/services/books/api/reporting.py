@@ -84,7 +84,8 @@ class Reporting(Protocol):
     @verb("GET /v1/books/reports/{name}", scope="books:read",
           errors=("report_not_found", "unknown_format", "range_required", "range_reversed", "future_date",
                   "filter_unknown", "filter_required", "account_not_found", "asset_unknown", "reconciliation_unknown",
-                  "range_too_long", "report_too_large", "amount_out_of_form"))  # fmt: skip
+                  "statutory_day_not_made", "range_too_long", "report_too_large", "amount_out_of_form",
+                  "asset_out_of_form"))  # fmt: skip
     async def get_report(self, request: GetReport, /) -> ReportFile:
         """A report as a file."""
         ...

@@ -14,7 +14,9 @@ from kessai.foundation.contract import Asset, Message, PageLimit
 
 MONTHS_MAX = 36
 
-Month = Annotated[str, msgspec.Meta(pattern=r"^(19|20|21)\d{2}-(0[1-9]|1[0-2])$", description="a month, e.g. 2026-11")]
+Month = Annotated[
+    str, msgspec.Meta(pattern=r"^(19|20|21)[0-9]{2}-(0[1-9]|1[0-2])$", description="a month, e.g. 2026-11")
+]
 AccountCode = Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[0-9A-Za-z_.-]+$")]
 Cursor = Annotated[str, msgspec.Meta(max_length=512)]
 

@@ -18,7 +18,9 @@ COUNTS_MAX = 500
 PRICES_MAX = 100
 
 Quantity = Annotated[int, msgspec.Meta(ge=0, le=10**17, description="whole smallest units of the asset")]
-UnitPrice = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9]\d{0,14})(\.\d{1,10})?$", description="yen a whole unit")]
+UnitPrice = Annotated[
+    str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,10})?$", description="yen a whole unit")
+]
 Place = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 

@@ -8,16 +8,19 @@ from typing import NamedTuple
 
 from kessai.foundation.errors import Conflict, Invalid, Refused
 from kessai.foundation.ids import derived_hex
+from kessai.foundation.money import ASSET_EXPONENTS
 from kessai.services.books.api.accounting import Journal as BookedJournal
 from kessai.services.books.api.accounting import NewLine, PostJournal, ReverseJournal, Side
 from kessai.services.books.domain.accruals import Accrual, Method
 from kessai.services.books.domain.configuration import BooksConfig
 from kessai.services.books.domain.periods import Standing, month_end, next_month
-from kessai.services.books.domain.posting import Batch, Entry, Journal
+from kessai.services.books.domain.posting import YEN, Batch, Entry, Journal
 
 MANUAL, ACCRUAL, CORRECTION = "manual", "accrual", "correction"
 OF_EVENTS = ("ledger", "bank")
 """Sources whose journals say what another service did."""
+_BACK = "/back"
+"""Ends the event of the journal that takes an accrual back."""
 _PLACES = {MANUAL: "f0", ACCRUAL: "f1", CORRECTION: "f2"}
 """Among those of a day they come after the journals of events."""
 
@@ -44,8 +47,12 @@ def own_journal_id(source: str, *parts: str) -> str:
 def drafted(request: PostJournal, books: BooksConfig) -> list[Draft]:
     """The lines of a journal by hand, taxes split off.
 
-    Raises `account_unknown`, `control_account`, `tax_code_unknown`, `tax_code_required`, `unbalanced`.
+    Raises `unknown_asset`, `account_unknown`, `control_account`, `tax_code_unknown`, `tax_not_in_yen`,
+    `tax_code_required`, `unbalanced`.
     """
+    for line in request.lines:
+        if line.asset not in ASSET_EXPONENTS:
+            raise Invalid("unknown_asset", f"There is no asset {line.asset}.", asset=line.asset)
     lines = [part for line in request.lines for part in _parts(line, request.booked_on, books)]
     sums: dict[str, int] = {}
     for line in lines:
@@ -70,6 +77,8 @@ def _parts(line: NewLine, day: date, books: BooksConfig) -> list[Draft]:
     code = None if version is None else version.tax.get(line.tax_code)
     if line.tax_code and code is None:
         raise Invalid("tax_code_unknown", f"There is no tax code {line.tax_code}.", tax_code=line.tax_code)
+    if code is not None and line.asset != YEN:
+        raise Invalid("tax_not_in_yen", f"Consumption tax is counted in {YEN}, not in {line.asset}.", asset=line.asset)
     if not line.tax_included:
         return [Draft(line.account, line.asset, amount, line.tax_code)]
     if code is None or line.account == code.account:
@@ -126,14 +135,57 @@ def day_of_correction(request: ReverseJournal, journal: BookedJournal, standing:
     return request.booked_on
 
 
+def correction_id(journal: BookedJournal) -> str:
+    """The id (32 digits) of the one correction that a journal may have."""
+    return own_journal_id(CORRECTION, journal.journal_id)
+
+
+def back_of(journal: BookedJournal) -> str | None:
+    """The id (32 digits) of the journal that takes this one back if it is a reversing accrual; None of all others."""
+    return _back_id(journal.event_id) if journal.source == ACCRUAL and not _is_back(journal) else None
+
+
+def _is_back(journal: BookedJournal) -> bool:
+    return journal.source == ACCRUAL and journal.event_id.endswith(_BACK)
+
+
+def refuse_half(journal: BookedJournal, original: BookedJournal, *, reversing: bool) -> None:
+    """Raises `journal_of_accrual`: a reversing accrual and what takes it back are corrected together, and once.
+
+    `original` is what the journal takes back; `reversing`, whether that is a reversing accrual.
+    """
+    if _is_back(journal):
+        told = f"It takes {journal.reverses} back; correct that one, and this is corrected with it."
+        raise Conflict("journal_of_accrual", told, journal_id=original.journal_id)
+    if _is_back(original) or reversing:
+        raise Conflict("journal_of_accrual", "Accrue the month again instead.", journal_id=original.journal_id)
+
+
+def day_of_back(journal: BookedJournal, first_on: date, standing: Standing) -> date:
+    """Where the correction of what takes an accrual back is booked, beside that of the accrual itself."""
+    return max(first_on, standing.booking_day(journal.booked_on))
+
+
 def correction(
-    journal: BookedJournal, *, booked_on: date, reason: str, journal_id: str, event_id: str, by: str, now: datetime
+    journals: Iterable[tuple[BookedJournal, date]], *, reason: str, event_id: str, by: str, now: datetime
 ) -> Batch:
-    """The rows of the opposite of a journal, which names its day where it is booked on another."""
+    """The rows of the opposites of journals, each on its day; it names the journal's own where that is another."""
+    return _batch(
+        now,
+        [
+            _opposite(journal, booked_on, reason=reason, event_id=event_id, by=by, now=now)
+            for journal, booked_on in journals
+        ],
+    )
+
+
+def _opposite(
+    journal: BookedJournal, booked_on: date, *, reason: str, event_id: str, by: str, now: datetime
+) -> tuple[Journal, list[Draft]]:
     late = "" if booked_on == journal.booked_on else f" ({journal.booked_on} 分)"
     row = Journal(
-        journal_id, CORRECTION, event_id, journal.kind, "reversed", journal.rule, journal.rule_version, booked_on,
-        journal.booked_on, now, now, None, journal.payment_id, None, journal.merchant, journal.product,
+        correction_id(journal), CORRECTION, event_id, journal.kind, "reversed", journal.rule, journal.rule_version,
+        booked_on, journal.booked_on, now, now, None, journal.payment_id, None, journal.merchant, journal.product,
         journal.journal_id[4:], f"訂正 {reason}{late}", by,
     )  # fmt: skip
     opposite = [
@@ -147,7 +199,7 @@ def correction(
         )
         for line in journal.lines
     ]
-    return _batch(now, [(row, opposite)])
+    return row, opposite
 
 
 # -- accruals -----------------------------------------------------------------------------------------------------
@@ -166,13 +218,13 @@ def accrued(
         journal_id, ACCRUAL, f"{ACCRUAL}/{accrual.name}/{name}/{number}", ACCRUAL, "accrued", accrual.name, version,
         last, last, now, now, None, None, None, None, None, None, f"決算整理 {accrual.name_ja} {name}", by,
     )  # fmt: skip
-    lines = [Draft(accrual.account, "JPY", amount), Draft(accrual.counter, "JPY", -amount)]
+    lines = [Draft(accrual.account, YEN, amount), Draft(accrual.counter, YEN, -amount)]
     rows: list[tuple[Journal, Iterable[Draft]]] = [(row, lines)]
     if accrual.method is Method.REVERSING:
         first = next_month(month)
         back = row._replace(
-            journal_id=own_journal_id(ACCRUAL, accrual.name, name, str(number), "back"),
-            event_id=f"{row.event_id}/back",
+            journal_id=_back_id(row.event_id),
+            event_id=row.event_id + _BACK,
             action="reversed",
             booked_on=first,
             event_on=first,
@@ -183,16 +235,22 @@ def accrued(
     return journal_id, _batch(now, rows)
 
 
+def _back_id(event_id: str) -> str:
+    """The id (32 digits) of what takes an accrual back, by the accrual's own event."""
+    return own_journal_id(*event_id.split("/"), "back")
+
+
 def accrual_id(accrual: Accrual, month: date, number: int) -> str:
     """The id (32 digits) of the journal that an accrual has for a month, the first one being number 0."""
     return own_journal_id(ACCRUAL, accrual.name, f"{month:%Y-%m}", str(number))
 
 
-def booked_of(accrual: Accrual, journals: Sequence[BookedJournal]) -> int:
-    """What an accrual's journals have added to its account, positive on the debit side."""
+def booked_of(accrual: Accrual, journals: Sequence[BookedJournal], until: date) -> int:
+    """What an accrual's journals, and their corrections, have added to its account up to a day (debit positive)."""
     return sum(
         line.amount_minor if line.side is Side.DEBIT else -line.amount_minor
         for journal in journals
+        if journal.booked_on <= until
         for line in journal.lines
         if line.account == accrual.account
     )

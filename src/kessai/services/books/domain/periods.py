@@ -94,7 +94,7 @@ def refuse_closing(standing: Standing, month: date, facts: ClosingFacts) -> Paym
         return Conflict(
             "unposted_events", f"{facts.unposted} events up to {month:%Y-%m} are not booked.", events=facts.unposted
         )
-    return None
+    return refuse_before_books(month, facts.first_day)
 
 
 def refuse_early(month: date, today: date) -> PaymentError | None:
@@ -104,10 +104,22 @@ def refuse_early(month: date, today: date) -> PaymentError | None:
     return Refused("period_not_ended", f"{month:%Y-%m} has not ended.", month=f"{month:%Y-%m}")
 
 
+def refuse_before_books(month: date, first_day: date | None) -> PaymentError | None:
+    """Why a month has nothing to close or to accrue; None from the month of the first entry on.
+
+    Were one closed, every month from it to the first entry would have to be, too.
+    """
+    if first_day is not None and month >= month_of(first_day):
+        return None
+    return Refused("period_before_books", f"Nothing is booked up to {month:%Y-%m}.", month=f"{month:%Y-%m}")
+
+
 def _first_open(standing: Standing, facts: ClosingFacts) -> date | None:
-    if standing.closed_through is not None:
-        return next_month(standing.closed_through)
-    return None if facts.first_day is None else month_of(facts.first_day)
+    """The first month that has to be closed: none before the first entry, whatever was closed there."""
+    first = None if facts.first_day is None else month_of(facts.first_day)
+    if standing.closed_through is None or first is None:
+        return first
+    return max(first, next_month(standing.closed_through))
 
 
 def refuse_locking(standing: Standing, month: date) -> PaymentError | None:

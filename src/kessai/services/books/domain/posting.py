@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from kessai.foundation.clock import business_date
 from kessai.services.bank.api import InstructionChanged, InstructionKind, InstructionState
+from kessai.services.books.domain.faults import fault_of, writable
+from kessai.services.books.domain.given_back import Legs, Taxed, copied, note
 from kessai.services.books.domain.rules import BoundLeg, PostingRules, Rule, RulesVersion
 from kessai.services.ledger.api import ExchangeRecorded
 
@@ -34,6 +36,7 @@ class Unposted:
     FUTURE_DATE = "future_date"
     UNBALANCED = "unbalanced"
     UNREADABLE = "unreadable"
+    """It is no event as this program knows it, or what it tells cannot be written."""
 
 
 class Happening(NamedTuple):
@@ -72,6 +75,8 @@ class Original(NamedTuple):
     kind: str
     payment_id: str | None
     merchant: str | None
+    root: str
+    """The exchange itself; of a reversal the one that was reversed first, however long the chain."""
 
 
 class Periods(Protocol):
@@ -104,6 +109,8 @@ class Journal(NamedTuple):
     reverses: str | None
     description: str
     posted_by: str
+    origin: str | None = None
+    """Of a reversal: the exchange at the beginning of its chain."""
 
 
 class Entry(NamedTuple):
@@ -142,7 +149,12 @@ class Batch:
     """Events with reason and detail."""
     originals: dict[str, Original] = field(default_factory=dict[str, Original])
     """By exchange or instruction: what was booked before, and by now."""
-
+    standing: set[str] = field(default_factory=set[str])
+    """Instructions of which an event stands unposted."""
+    reversed: set[str] = field(default_factory=set[str])
+    """Exchanges that the batch's events reverse."""
+    taxed: dict[str, Legs] = field(default_factory=dict[str, Legs])
+    """Of those, and of the exchanges that their chains begin with: what is booked under tax codes."""
     booked: int = 0
     """Journals that were taken."""
 
@@ -190,7 +202,20 @@ class Book:
                 else:
                     self._instruction(batch, event, told, version, event_on, booked_on)
             except _Refused as refusal:
-                batch.unposted.append((event, *refusal.args))
+                self._refuse(batch, event, *refusal.args)
+            except Exception as error:  # noqa: BLE001  (whatever is wrong with one event is no reason to keep others)
+                batch.unposted.append((event, Unposted.UNREADABLE, fault_of(error)))
+
+    def _refuse(self, batch: Batch, event: Happening, reason: str, detail: str) -> None:
+        """Put an event aside. An unknown account comes before other reasons: its news tries the event again."""
+        told = event.told
+        if isinstance(told, ExchangeRecorded):
+            unknown = (posting[1] for posting in told.postings if posting[3] and posting[1] not in self.directory)
+            if (account_id := next(unknown, None)) is not None:
+                reason, detail = Unposted.ACCOUNT_UNKNOWN, str(account_id)
+        elif isinstance(told, InstructionChanged):
+            batch.standing.add(told.instruction_id)
+        batch.unposted.append((event, reason, detail))
 
     # -- the ledger's events --------------------------------------------------------------------------------------
 
@@ -203,8 +228,6 @@ class Book:
         event_on: date,
         booked_on: date,
     ) -> None:
-        if told.action == "authorized" and told.reference is not None:
-            batch.held[told.exchange_id] = told.reference
         moved: list[Posting] = [posting for posting in told.postings if posting[3]]
         if not moved:
             return
@@ -217,22 +240,29 @@ class Book:
         if version is None or rule is None:
             raise _Refused(Unposted.NO_RULE, kind)
         journal_id = journal_id_of(event)
-        lines = _Lines(journal_id, booked_on)
+        origin = None if original is None else original.root
+        lines = _Lines(journal_id, booked_on, None if origin is None else copied(batch.taxed.get(origin)))
         merchant = self._legs(lines, rule, moved)
         if rule.lines:
             _further(lines, rule, moved, self.directory)
-        payment_id = told.metadata.get("payment_id") or batch.held.get(told.exchange_id)
+        payment_id = writable(told.metadata.get("payment_id")) or batch.held.get(told.exchange_id)
         if original is not None:
             payment_id, merchant = payment_id or original.payment_id, merchant or original.merchant
         elif payment_id is None:
             payment_id = told.reference
-        batch.originals[told.exchange_id] = Original(kind, payment_id, merchant)
         description = _description(rule, told, event_on, booked_on)
+        batch.originals[told.exchange_id] = Original(kind, payment_id, merchant, origin or told.exchange_id)
+        if origin is not None and lines.back is not None:
+            batch.taxed[origin] = lines.back
+        elif told.exchange_id in batch.reversed:
+            accounts = {code: frozenset((tax.account,)) for code, tax in version.tax.items()}
+            taxed = (((each[6], each[7], each[3], each[5]), each[2], each[4]) for each in lines.entries if each[5])
+            note(batch.taxed.setdefault(told.exchange_id, {}), taxed, accounts, is_back=False)
         batch.journals.append(
             Journal(
                 journal_id, event.source, event.event_id, kind, told.action, rule.name, version.number, booked_on,
                 event_on, event.at, batch.recorded_at, told.exchange_id, payment_id, told.processing_id, merchant,
-                rule.product, None, description, POSTED_BY,
+                rule.product, None, description, POSTED_BY, origin,
             )
         )  # fmt: skip
         lines.into(batch, kind, event_on)
@@ -263,9 +293,16 @@ class Book:
         event_on: date,
         booked_on: date,
     ) -> None:
-        """What left our account at the bank or came in. What came back was out before, whether or not that was told."""
-        if told.state not in (InstructionState.DONE, InstructionState.RETURNED):
+        """What left our account at the bank or came in.
+
+        What came back was out before: where that was not told yet, both are booked now, and what is told of it later
+        is booked already. Where it was told and stands unposted, the return waits for it.
+        """
+        returned, known = told.state is InstructionState.RETURNED, told.instruction_id in batch.originals
+        if not returned and (told.state is not InstructionState.DONE or known):
             return
+        if returned and not known and told.instruction_id in batch.standing:
+            raise _Refused(Unposted.ORIGINAL_UNPOSTED, told.instruction_id)
         debit = told.kind is InstructionKind.DEBIT
         direction = "debit_in" if debit else "transfer_out"
         clearing = None if version is None else version.bank.get(direction)
@@ -273,15 +310,14 @@ class Book:
             raise _Refused(Unposted.NO_RULE, direction)
         journal_id = journal_id_of(event)
         lines = _Lines(journal_id, booked_on)
-        returned = told.state is InstructionState.RETURNED
-        ways = (1, -1) if returned and told.instruction_id not in batch.originals else (-1 if returned else 1,)
+        ways = (1, -1) if returned and not known else (-1 if returned else 1,)
         for way in ways:
             amount = way * (told.amount_minor if debit else -told.amount_minor)
             lines.add(clearing.deposit, YEN, amount)
             lines.add(clearing.clearing, YEN, -amount)
         kind = f"bank_{told.kind.value}"
         merchant = told.owner_id if told.owner_kind.value == "merchant" else None
-        batch.originals[told.instruction_id] = Original(kind, told.reference, merchant)
+        batch.originals[told.instruction_id] = Original(kind, told.reference, merchant, told.instruction_id)
         late = "" if booked_on == event_on else f" ({event_on} 分)"
         text = ("口座振替" if debit else "振込") + (" 資金返却" if returned else "") + late
         action = "returned" if returned else "done"
@@ -302,11 +338,13 @@ _new: Callable[[type[Entry], Iterable[object]], Entry] = tuple[object, ...].__ne
 class _Lines:
     """The entries of one journal in the making; nothing is of the batch before all of them are."""
 
-    __slots__ = ("booked_on", "entries", "journal_id")
+    __slots__ = ("back", "booked_on", "entries", "journal_id")
 
-    def __init__(self, journal_id: str, booked_on: date) -> None:
+    def __init__(self, journal_id: str, booked_on: date, back: Legs | None = None) -> None:
         self.journal_id = journal_id
         self.booked_on = booked_on
+        self.back = back
+        """Of a reversal: what is booked of the exchange under tax codes, to be changed with it."""
         self.entries: list[Entry] = []
 
     def add(
@@ -335,7 +373,11 @@ class _Lines:
         if leg.tax is None:
             self.add(account, asset, amount, "", account_type, owner)
             return
-        tax = leg.tax.included_in(amount)
+        if self.back is None:
+            tax = leg.tax.included_in(amount)
+        else:
+            key = (account_type, owner, asset, leg.tax.code)
+            tax = self.back.setdefault(key, Taxed()).give_back(amount, leg.tax)
         self.add(account, asset, amount - tax, leg.tax.code, account_type, owner)
         self.add(leg.tax.account, asset, tax, leg.tax.code, account_type, owner)
 
@@ -362,6 +404,13 @@ def journal_id_of(event: Happening) -> str:
     So that what is booked one after the other stands together in every index.
     """
     return f"{SOURCES[event.source]:02x}{event.position:010x}80008000{event.ordinal:012x}"
+
+
+def subject_of(told: ExchangeRecorded | InstructionChanged | str) -> str:
+    """The exchange or the instruction that an event tells of; empty where it cannot be read."""
+    if isinstance(told, str):
+        return ""
+    return told.exchange_id if isinstance(told, ExchangeRecorded) else told.instruction_id
 
 
 def _require_balance(moved: list[Posting]) -> None:

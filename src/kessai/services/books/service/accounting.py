@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -188,13 +188,26 @@ class AccountingDesk:
 
     async def repost(self, request: Repost, /) -> Reposted:
         """Try unposted events again; what is booked already is not booked twice."""
-        named = list(dict.fromkeys(request.event_ids))
+        named, following = list(dict.fromkeys(request.event_ids)), None
         if not named:
-            named = await self._database.transaction(ROLE, lambda connection: unposted_standing(connection, REPOST_MAX))
+            named, following = await self._standing(request)
         done = await self._bookkeeper.repost(named)
         still = [event_id for event_id, _, _ in done.standing]
         standing = await self._database.transaction(ROLE, lambda connection: waiting.standing_named(connection, still))
-        return Reposted(posted=len(done.posted), standing=standing)
+        return Reposted(posted=len(done.posted), standing=standing, next_cursor=following)
+
+    async def _standing(self, request: Repost) -> tuple[list[str], str | None]:
+        """The next events that stand, and where to go on, if there are more."""
+        after = _position(request.cursor, _Standing, (waiting.EARLIEST, ""))
+
+        async def read(connection: Connection) -> list[tuple[datetime, str]]:
+            return await unposted_standing(
+                connection, after, REPOST_MAX + 1, reason=request.reason, detail=request.detail
+            )
+
+        found = await self._database.transaction(ROLE, read)
+        page = found[:REPOST_MAX]
+        return [event_id for _, event_id in page], _cursor(page[-1]) if len(found) > REPOST_MAX else None
 
     # -- what the totals say --------------------------------------------------------------------------------------
 

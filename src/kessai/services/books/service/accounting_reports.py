@@ -24,6 +24,7 @@ from kessai.services.books.store import ROLE, reading, totals
 
 PAGE = 2_000
 """Journals, or entries, that are read at a time."""
+SUNDRY = "sundry"
 COMPANIES_ACT = "会社法432条, 会社計算規則"
 TAX_ACT = "消費税法30条・45条"
 SECTIONS_JA = {
@@ -212,7 +213,7 @@ class AccountingReports:
             rows: list[Row] = []
             for each in entries:
                 balance += each.amount
-                against = against_of(each, lines[each.journal_id])
+                against = _shown_against(each, lines[each.journal_id])
                 journal_id = f"jnl_{each.journal_id.hex}"
                 debit, credit = _sides(each.amount)
                 rows.append(
@@ -349,10 +350,16 @@ class AccountingReports:
 
 
 def against_of(entry: reading.EntryRow, lines: Sequence[JournalLine]) -> str:
-    """The account on the other side; `sundry` (諸口) where there are several."""
+    """The account on the other side; `sundry` where there are several."""
     side = Side.CREDIT if entry.amount > 0 else Side.DEBIT
     others = {line.account for line in lines if line.side is side and line.line != entry.line}
-    return next(iter(others)) if len(others) == 1 else "sundry"
+    return next(iter(others)) if len(others) == 1 else SUNDRY
+
+
+def _shown_against(entry: reading.EntryRow, lines: Sequence[JournalLine]) -> str:
+    """The same as a report has it."""
+    against = against_of(entry, lines)
+    return f"諸口 ({SUNDRY})" if against == SUNDRY else against
 
 
 def _asset_of(asked: Asked) -> str:

@@ -7,17 +7,19 @@ from datetime import date, datetime, timedelta
 from kessai.foundation.call import current_call
 from kessai.foundation.clock import Clock, business_date
 from kessai.foundation.db import Connection, Database
+from kessai.foundation.errors import PaymentError
 from kessai.services.books.api.accounting import Accrued, AccruePeriod
 from kessai.services.books.domain import manual
 from kessai.services.books.domain.accruals import Accrual, Closing
-from kessai.services.books.domain.periods import month_end, month_of, refuse_early
+from kessai.services.books.domain.periods import month_end, month_of, refuse_before_books, refuse_early
+from kessai.services.books.domain.posting import YEN
 from kessai.services.books.service.periods import month_named
 from kessai.services.books.store import ROLE, periods, reading, totals
 from kessai.services.books.store.journals import write_journals
+from kessai.services.books.store.seals import Chain, seal
 
 TIMES_MAX = 256
 """Journals of one accrual in one month."""
-YEN = "JPY"
 
 
 class AccrualDesk:
@@ -36,7 +38,8 @@ class AccrualDesk:
 
         async def write(connection: Connection) -> list[str]:
             standing = await periods.move_gate(connection, now)
-            if (refusal := standing.refusal_of(month)) is not None:
+            refusal = standing.refusal_of(month) or await _before_books(connection, month)
+            if refusal is not None:
                 raise refusal
             return await self.book(connection, month, now)
 
@@ -52,7 +55,9 @@ class AccrualDesk:
 
         async def write(connection: Connection) -> list[str]:
             standing = await periods.move_gate(connection, now)
-            return await self.book(connection, month, now) if standing.refusal_of(month) is None else []
+            if standing.refusal_of(month) or await _before_books(connection, month):
+                return []
+            return await self.book(connection, month, now)
 
         return len(await self._database.transaction(ROLE, write))
 
@@ -72,7 +77,9 @@ class AccrualDesk:
     ) -> list[str]:
         ids = [manual.accrual_id(accrual, month, number) for number in range(TIMES_MAX)]
         before = await reading.journals_named(connection, ids)
-        due = accrual.due(balances, manual.booked_of(accrual, before))
+        corrections = await reading.journals_named(connection, [manual.correction_id(each) for each in before])
+        booked = manual.booked_of(accrual, [*before, *corrections], month_end(month))
+        due = accrual.due(balances, booked)
         if due == 0:
             return []
         assert len(before) < TIMES_MAX, f"{accrual.name} was booked {TIMES_MAX} times for {month:%Y-%m}"
@@ -86,6 +93,11 @@ class AccrualDesk:
             now=now,
         )
         await write_journals(connection, batch.journals, batch.entries, batch.totals)
+        await seal(connection, Chain.JOURNAL, [each.journal_id for each in batch.journals])
         for account, amount in ((accrual.account, due), (accrual.counter, -due)):
             balances[account] = balances.get(account, 0) + amount
         return [f"jnl_{journal_id}"]
+
+
+async def _before_books(connection: Connection, month: date) -> PaymentError | None:
+    return refuse_before_books(month, await periods.first_booked_on(connection))

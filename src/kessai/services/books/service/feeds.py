@@ -10,8 +10,9 @@ from kessai.foundation.errors import Unavailable
 from kessai.foundation.events.standing import is_quiet
 from kessai.services.bank.api import TOPIC_DEBIT, TOPIC_TRANSFER
 from kessai.services.books.domain.configuration import BooksConfig
-from kessai.services.books.domain.statutory.days import feed_told_all
+from kessai.services.books.domain.statutory.days import end_of, feed_told_all
 from kessai.services.books.service.bookkeeping import TOPIC_ACCOUNT, TOPIC_EXCHANGE
+from kessai.services.books.store.feed import parked_before
 from kessai.services.books.store.statutory_days import read_feed
 
 
@@ -32,6 +33,10 @@ class Feeds:
         if not told or not await self._is_quiet("bank", "books.bank", TOPIC_TRANSFER, TOPIC_DEBIT):
             raise Unavailable(
                 "feed_behind", f"The events of {day} have not all arrived yet; try again later.", day=day.isoformat()
+            )
+        if parked := await parked_before(self._database, end_of(day)):
+            raise Unavailable(
+                "feed_behind", f"{parked} events up to {day} are put aside for an operator.", day=day.isoformat()
             )
 
     async def _is_quiet(self, source: str, subscription: str, *topics: str) -> bool:

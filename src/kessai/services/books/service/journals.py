@@ -18,6 +18,7 @@ from kessai.services.books.domain.posting import Batch
 from kessai.services.books.store import ROLE, reading
 from kessai.services.books.store.journals import write_journals
 from kessai.services.books.store.periods import hold_gate
+from kessai.services.books.store.seals import Chain, seal
 from kessai.services.identity.api import content_digest
 
 
@@ -69,11 +70,11 @@ class JournalDesk:
     async def reverse(self, request: ReverseJournal) -> Journal:
         """Take a journal back by its opposite; the same request again gives the same correction."""
         call = current_call()
-        journal_id = manual.own_journal_id(manual.CORRECTION, request.journal_id)
         event_id = f"{manual.CORRECTION}/{content_digest(request)}"
 
         async def write(connection: Connection) -> Journal:
             journal = await require_journal(connection, request.journal_id)
+            journal_id = manual.correction_id(journal)
             for correction in await reading.journals_named(connection, [journal_id]):
                 if correction.event_id != event_id:
                     told = f"The journal was reversed by {correction.journal_id}."
@@ -81,18 +82,12 @@ class JournalDesk:
                 call.replayed = True
                 return correction
             manual.refuse_event(journal)
+            back = await _reversing(connection, journal)
             now = self._clock.now()
             standing = await hold_gate(connection, now)
             booked_on = manual.day_of_correction(request, journal, standing, business_date(now))
-            batch = manual.correction(
-                journal,
-                booked_on=booked_on,
-                reason=request.reason,
-                journal_id=journal_id,
-                event_id=event_id,
-                by=call.caller,
-                now=now,
-            )
+            both = [(journal, booked_on), *((each, manual.day_of_back(each, booked_on, standing)) for each in back)]
+            batch = manual.correction(both, reason=request.reason, event_id=event_id, by=call.caller, now=now)
             return await _written(connection, batch, journal_id)
 
         return await self._once(write)
@@ -113,7 +108,21 @@ async def require_journal(connection: Connection, journal_id: str) -> Journal:
     return found[0]
 
 
+async def _reversing(connection: Connection, journal: Journal) -> list[Journal]:
+    """What takes a reversing accrual back, and so is corrected with it; Conflict `journal_of_accrual`."""
+    if journal.reverses is not None:
+        original = await require_journal(connection, journal.reverses)
+        manual.refuse_half(journal, original, reversing=bool(await _back(connection, original)))
+    return await _back(connection, journal)
+
+
+async def _back(connection: Connection, journal: Journal) -> list[Journal]:
+    back = manual.back_of(journal)
+    return [] if back is None else await reading.journals_named(connection, [back])
+
+
 async def _written(connection: Connection, batch: Batch, journal_id: str) -> Journal:
     await write_journals(connection, batch.journals, batch.entries, batch.totals)
+    await seal(connection, Chain.JOURNAL, [each.journal_id for each in batch.journals])
     (journal,) = await reading.journals_named(connection, [journal_id])
     return journal

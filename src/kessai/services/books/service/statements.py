@@ -26,6 +26,7 @@ from kessai.services.books.domain.accruals import Closing
 from kessai.services.books.domain.chart import Account, Section
 from kessai.services.books.domain.configuration import BooksConfig
 from kessai.services.books.domain.periods import month_end
+from kessai.services.books.domain.posting import YEN
 from kessai.services.books.domain.sheets import AccountSum, Line
 from kessai.services.books.service.periods import month_named, require_months
 from kessai.services.books.store import ROLE, totals
@@ -135,8 +136,8 @@ class StatementDesk:
         )
 
     async def taxes(self, since: date, until: date) -> list[tax.TaxSum]:
-        """What stands under each tax code."""
-        sums = await self._database.transaction(ROLE, lambda connection: totals.tax_sums(connection, since, until))
+        """What stands under each tax code in yen, the only money that consumption tax is counted in."""
+        sums = await self._database.transaction(ROLE, lambda connection: totals.tax_sums(connection, since, until, YEN))
         return tax.consumption_tax(sums, self._rules.tax_codes, tax.tax_accounts(self._rules))
 
     def _balance(self, row: AccountSum) -> BalanceLine:

@@ -76,7 +76,7 @@ ORDER BY account, month;
 -- name: tax_sums
 SELECT tax_code, account, sum(debit - credit) AS amount
 FROM books.day_total
-WHERE booked_on BETWEEN $1::date AND $2::date AND tax_code <> ''
+WHERE booked_on BETWEEN $1::date AND $2::date AND tax_code <> '' AND asset = $3::text
 GROUP BY tax_code, account
 ORDER BY tax_code, account;
 

@@ -85,9 +85,21 @@ WHERE n.number <= $6
 ORDER BY number, state, recorded_at, exchange_id, account_type;
 
 -- name: statement_figures
--- What stands on statements per account type through an instant.
-SELECT account_type, asset, sum(amount) AS amount FROM books.statement_line
-WHERE occurred_at <= $1 GROUP BY account_type, asset ORDER BY account_type, asset;
+-- What stands on statements per account type through an instant ($1): all lines where all are compared ($2 is null);
+-- else what the last day that was made before $2 closed with, and the lines since, as the records of that time are
+-- compared one by one too.
+WITH made AS (
+    SELECT max(book_on) AS book_on FROM books.statutory_day WHERE book_on < $2::date
+)
+SELECT f.account_type, f.asset, sum(f.amount) AS amount FROM (
+    SELECT d.account_type, d.asset, d.closing AS amount
+    FROM books.book_day AS d JOIN made ON made.book_on = d.book_on
+    UNION ALL
+    SELECT l.account_type, l.asset, sum(l.amount) FROM books.statement_line AS l
+    WHERE l.book_on > coalesce((SELECT made.book_on FROM made), '-infinity') AND l.occurred_at <= $1
+    GROUP BY l.account_type, l.asset
+) AS f
+GROUP BY f.account_type, f.asset ORDER BY f.account_type, f.asset;
 
 -- name: statement_differences
 -- Per account and sequence: the ledger's entry and its balance, and the lines of the customer's statement. Both ways.

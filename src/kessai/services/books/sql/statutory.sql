@@ -43,12 +43,13 @@ RETURNING cut_on;
 
 -- name: make_account_days
 -- Everything that moved in a day, a row an account, chained on the account's day before.
+-- What a caller may have written, a payment's name, comes last and with its length: no two days are told alike.
 INSERT INTO books.account_day
-    (account_id, book_on, account_type, opening, credits, debits, closing, told, told_at, lines)
+    (account_id, book_on, account_type, opening, credits, debits, closing, told, told_at, lines, lines_digest)
 SELECT d.account_id, $1::date, d.account_type, d.opening, d.credits, d.debits, d.opening + d.credits - d.debits,
-    d.told, d.told_at, d.lines
+    d.told, d.told_at, d.lines, d.lines_digest
 FROM (
-    SELECT m.account_id, m.account_type, m.credits, m.debits, m.lines, coalesce(p.closing, 0) AS opening,
+    SELECT m.account_id, m.account_type, m.credits, m.debits, m.lines, m.lines_digest, coalesce(p.closing, 0) AS opening,
         CASE WHEN m.told_at > coalesce(p.told_at, 0) THEN m.told ELSE p.told END AS told,
         greatest(m.told_at, p.told_at) AS told_at
     FROM (
@@ -57,7 +58,11 @@ FROM (
             coalesce(-sum(amount) FILTER (WHERE amount < 0), 0)::bigint AS debits,
             (array_agg(balance ORDER BY sequence, part))[count(*)] AS told,
             max(sequence) AS told_at,
-            count(*)::int AS lines
+            count(*)::int AS lines,
+            sha256(convert_to(string_agg(concat_ws(E'\x1f', sequence, part, owner, asset, amount, balance, category,
+                kind, action, counterparty, exchange_id, coalesce(processing_id, ''), book_on - event_on,
+                extract(epoch FROM occurred_at), length(coalesce(payment_id, '')), payment_id), ''
+                ORDER BY sequence, part), 'UTF8')) AS lines_digest
         FROM books.statement_line
         WHERE book_on = $1::date
         GROUP BY account_type, account_id
@@ -78,14 +83,18 @@ FROM (
         concat_ws(' ', m.account_id, m.account_type, coalesce(p.closing, 0), m.credits, m.debits,
             coalesce(p.closing, 0) + m.credits - m.debits,
             CASE WHEN m.told_at > coalesce(p.told_at, 0) THEN m.told ELSE p.told END,
-            greatest(m.told_at, p.told_at), m.lines) AS written
+            greatest(m.told_at, p.told_at), m.lines, encode(m.lines_digest, 'hex')) AS written
     FROM (
         SELECT account_type, account_id,
             coalesce(sum(amount) FILTER (WHERE amount > 0), 0)::bigint AS credits,
             coalesce(-sum(amount) FILTER (WHERE amount < 0), 0)::bigint AS debits,
             (array_agg(balance ORDER BY sequence, part))[count(*)] AS told,
             max(sequence) AS told_at,
-            count(*)::int AS lines
+            count(*)::int AS lines,
+            sha256(convert_to(string_agg(concat_ws(E'\x1f', sequence, part, owner, asset, amount, balance, category,
+                kind, action, counterparty, exchange_id, coalesce(processing_id, ''), book_on - event_on,
+                extract(epoch FROM occurred_at), length(coalesce(payment_id, '')), payment_id), ''
+                ORDER BY sequence, part), 'UTF8')) AS lines_digest
         FROM books.statement_line
         WHERE book_on = $1::date
         GROUP BY account_type, account_id
@@ -103,7 +112,8 @@ ORDER BY d.bucket;
 SELECT d.bucket, encode(sha256(string_agg(d.written, E'\n' ORDER BY d.account_id)::bytea), 'hex') AS digest
 FROM (
     SELECT substr(account_id::text, 1, 2) AS bucket, account_id,
-        concat_ws(' ', account_id, account_type, opening, credits, debits, closing, told, told_at, lines) AS written
+        concat_ws(' ', account_id, account_type, opening, credits, debits, closing, told, told_at, lines,
+            encode(lines_digest, 'hex')) AS written
     FROM books.account_day
     WHERE book_on = $1::date
 ) AS d
@@ -179,7 +189,8 @@ SELECT account_type, category, amount, lines, late_lines
 FROM books.book_day_category WHERE book_on = $1::date ORDER BY account_type, category;
 
 -- name: over_cap_of
--- Those above the cap the day before that did not move, and those that moved and are above it now.
+-- Those above the cap the day before that did not move, and those that moved and are above it now; where the cap is
+-- lower than the day before ($5, $6), those too that did not move and were not above it then.
 SELECT o.account_id, o.account_type, o.owner, o.balance, c.cap, o.since
 FROM unnest($3::text[], $4::bigint[]) AS c (account_type, cap)
 JOIN books.over_cap_day AS o ON o.book_on = $2::date AND o.account_type = c.account_type AND o.balance > c.cap
@@ -190,6 +201,17 @@ FROM unnest($3::text[], $4::bigint[]) AS c (account_type, cap)
 JOIN books.account_day AS d ON d.book_on = $1::date AND d.account_type = c.account_type AND d.closing > c.cap
 JOIN books.statutory_account AS s ON s.account_type = d.account_type AND s.account_id = d.account_id
 LEFT JOIN books.over_cap_day AS o ON o.book_on = $2::date AND o.account_id = d.account_id
+UNION ALL
+SELECT s.account_id, s.account_type, s.owner, d.closing, c.cap, $1::date
+FROM unnest($5::text[], $6::bigint[]) AS c (account_type, cap)
+JOIN books.statutory_account AS s ON s.account_type = c.account_type AND s.first_on < $1::date
+CROSS JOIN LATERAL (
+    SELECT a.closing, a.book_on FROM books.account_day AS a
+    WHERE a.account_id = s.account_id AND a.book_on <= $1::date
+    ORDER BY a.book_on DESC LIMIT 1
+) AS d
+WHERE d.book_on < $1::date AND d.closing > c.cap
+    AND NOT EXISTS (SELECT FROM books.over_cap_day AS o WHERE o.book_on = $2::date AND o.account_id = s.account_id)
 ORDER BY account_id;
 
 -- name: write_over_cap
@@ -212,18 +234,77 @@ FROM books.over_cap_day WHERE book_on = $1::date ORDER BY account_id;
 SELECT transfer_type, business_day, obligation, procedure_cost, required
 FROM books.security_day WHERE book_on = $1::date ORDER BY transfer_type;
 
+-- name: day_parts
+-- What else stands in a day's books ($1 to $2: the first day has what stands before it, too): number and digest of
+-- each kind of rows, in an order that no language decides.
+SELECT 'trades' AS part, count(*) AS rows, encode(sha256(coalesce(string_agg(sha256(convert_to(ROW(exchange_id, owner,
+        capacity, side, asset, quantity, price_asset, unit_price, amount, fee, counterparty, order_kind, limit_price,
+        ordered, extract(epoch FROM ordered_at), extract(epoch FROM executed_at), reverses, book_on - event_on)::text,
+        'UTF8')), ''::bytea ORDER BY exchange_id COLLATE "C", owner COLLATE "C"), ''::bytea)), 'hex') AS digest
+FROM books.crypto_trade WHERE book_on >= $1::date AND book_on <= $2::date
+UNION ALL
+SELECT 'accounts', count(*), encode(sha256(coalesce(string_agg(sha256(convert_to(ROW(account_type, account_id, owner,
+        asset)::text, 'UTF8')), ''::bytea ORDER BY account_type COLLATE "C", account_id), ''::bytea)), 'hex')
+FROM books.statutory_account WHERE first_on >= $1::date AND first_on <= $2::date
+UNION ALL
+SELECT 'safeguards', count(*), encode(sha256(coalesce(string_agg(sha256(convert_to(ROW(book, reference, means, subject,
+        amount, $2::date - effective_on, place, extract(epoch FROM recorded_at), recorded_by)::text, 'UTF8')),
+        ''::bytea ORDER BY book COLLATE "C", reference COLLATE "C"), ''::bytea)), 'hex')
+FROM books.safeguard WHERE book_on >= $1::date AND book_on <= $2::date
+UNION ALL
+SELECT 'wallets', count(*), encode(sha256(coalesce(string_agg(sha256(convert_to(ROW(wallet, asset, $2::date - counted_on,
+        cold, quantity, extract(epoch FROM recorded_at), recorded_by)::text, 'UTF8')), ''::bytea
+        ORDER BY wallet COLLATE "C", asset COLLATE "C", counted_on), ''::bytea)), 'hex')
+FROM books.wallet_count WHERE book_on >= $1::date AND book_on <= $2::date
+UNION ALL
+SELECT 'prices', count(*), encode(sha256(coalesce(string_agg(sha256(convert_to(ROW(asset, $2::date - price_on,
+        unit_price, source, extract(epoch FROM recorded_at), recorded_by)::text, 'UTF8')), ''::bytea
+        ORDER BY asset COLLATE "C", price_on), ''::bytea)), 'hex')
+FROM books.asset_price WHERE book_on >= $1::date AND book_on <= $2::date
+ORDER BY part;
+
+-- name: rows_of_no_day
+-- Rows that stand before the first day ($1) that was made, or that only a day has and stand after the last one ($2).
+SELECT relation, min(book_on) AS book_on, count(*) AS rows
+FROM (
+    SELECT 'statement_line' AS relation, book_on FROM books.statement_line WHERE book_on < $1::date
+    UNION ALL
+    SELECT 'account_day', book_on FROM books.account_day WHERE book_on < $1::date OR book_on > $2::date
+    UNION ALL
+    SELECT 'statutory_account', first_on FROM books.statutory_account
+    WHERE first_on < $1::date OR first_on > $2::date
+    UNION ALL
+    SELECT 'book_day', book_on FROM books.book_day WHERE book_on < $1::date OR book_on > $2::date
+    UNION ALL
+    SELECT 'book_day_category', book_on FROM books.book_day_category WHERE book_on < $1::date OR book_on > $2::date
+    UNION ALL
+    SELECT 'security_day', book_on FROM books.security_day WHERE book_on < $1::date OR book_on > $2::date
+    UNION ALL
+    SELECT 'over_cap_day', book_on FROM books.over_cap_day WHERE book_on < $1::date OR book_on > $2::date
+) AS strays
+GROUP BY relation
+ORDER BY relation;
+
+-- name: hold_open_day
+-- No day is cut until the caller's transaction ends.
+SELECT cut_on FROM books.statutory_feed WHERE feed = 'ledger' FOR UPDATE;
+
 -- name: take_statutory_turn
 SELECT turn FROM books.statutory_turn WHERE turn = $1::text FOR UPDATE;
 
 -- name: write_statutory_day
-INSERT INTO books.statutory_day (book_on, previous_digest, digest, lines, late_lines, accounts, made_at, made_by)
-VALUES ($1::date, $2::text, $3::text, $4::bigint, $5::bigint, $6::bigint, $7::timestamptz, $8::text)
+INSERT INTO books.statutory_day
+    (book_on, previous_digest, digest, lines, late_lines, accounts, rules, made_at, made_by)
+VALUES ($1::date, $2::text, $3::text, $4::bigint, $5::bigint, $6::bigint, $7::text, $8::timestamptz, $9::text)
 ON CONFLICT (book_on) DO NOTHING
 RETURNING book_on;
 
 -- name: statutory_days
-SELECT book_on, previous_digest, digest, lines, late_lines, accounts, made_at, made_by
+SELECT book_on, previous_digest, digest, lines, late_lines, accounts, rules, made_at, made_by
 FROM books.statutory_day WHERE book_on >= $1::date AND book_on <= $2::date ORDER BY book_on;
 
+-- name: first_statutory_day
+SELECT book_on FROM books.statutory_day ORDER BY book_on LIMIT 1;
+
 -- name: last_statutory_day
-SELECT book_on, digest FROM books.statutory_day ORDER BY book_on DESC LIMIT 1;
+SELECT book_on, digest, rules FROM books.statutory_day ORDER BY book_on DESC LIMIT 1;

@@ -2,8 +2,8 @@
 
 -- name: insert_safeguard
 INSERT INTO books.safeguard
-    (book, reference, means, subject, amount, effective_on, place, recorded_at, recorded_by)
-VALUES ($1::text, $2::text, $3::text, $4::text, $5::bigint, $6::date, $7::text, $8::timestamptz, $9::text)
+    (book, reference, means, subject, amount, effective_on, place, book_on, recorded_at, recorded_by)
+VALUES ($1::text, $2::text, $3::text, $4::text, $5::bigint, $6::date, $7::text, $8::date, $9::timestamptz, $10::text)
 ON CONFLICT (book, reference) DO NOTHING
 RETURNING reference;
 
@@ -12,14 +12,15 @@ SELECT book, reference, means, subject, amount, effective_on, place
 FROM books.safeguard WHERE book = $1::text AND reference = $2::text;
 
 -- name: safeguards_until
-SELECT book, reference, means, subject, amount, effective_on, place, recorded_at, recorded_by
-FROM books.safeguard WHERE book = $1::text AND effective_on <= $2::date
-ORDER BY effective_on, reference;
+-- All that stands in the books up to a day.
+SELECT book, reference, means, subject, amount, effective_on, place, book_on
+FROM books.safeguard WHERE book = $1::text AND book_on <= $2::date
+ORDER BY book_on, effective_on, reference;
 
 -- name: insert_wallet_counts
-INSERT INTO books.wallet_count (wallet, asset, counted_on, cold, quantity, recorded_at, recorded_by)
-SELECT u.wallet, u.asset, $1::date, u.cold, u.quantity, $2::timestamptz, $3::text
-FROM unnest($4::text[], $5::text[], $6::boolean[], $7::bigint[]) AS u (wallet, asset, cold, quantity)
+INSERT INTO books.wallet_count (wallet, asset, counted_on, cold, quantity, book_on, recorded_at, recorded_by)
+SELECT u.wallet, u.asset, $1::date, u.cold, u.quantity, $2::date, $3::timestamptz, $4::text
+FROM unnest($5::text[], $6::text[], $7::boolean[], $8::bigint[]) AS u (wallet, asset, cold, quantity)
 ON CONFLICT (wallet, asset, counted_on) DO NOTHING
 RETURNING wallet, asset;
 
@@ -29,13 +30,13 @@ SELECT wallet, asset, cold, quantity FROM books.wallet_count WHERE counted_on = 
 -- name: wallets_on
 -- Each wallet as it was last counted up to a day.
 SELECT DISTINCT ON (wallet, asset) wallet, asset, counted_on, cold, quantity
-FROM books.wallet_count WHERE counted_on <= $1::date
+FROM books.wallet_count WHERE book_on <= $1::date
 ORDER BY wallet, asset, counted_on DESC;
 
 -- name: insert_prices
-INSERT INTO books.asset_price (asset, price_on, unit_price, source, recorded_at, recorded_by)
-SELECT u.asset, $1::date, u.unit_price, $2::text, $3::timestamptz, $4::text
-FROM unnest($5::text[], $6::text[]) AS u (asset, unit_price)
+INSERT INTO books.asset_price (asset, price_on, unit_price, source, book_on, recorded_at, recorded_by)
+SELECT u.asset, $1::date, u.unit_price, $2::text, $3::date, $4::timestamptz, $5::text
+FROM unnest($6::text[], $7::text[]) AS u (asset, unit_price)
 ON CONFLICT (asset, price_on) DO NOTHING
 RETURNING asset;
 
@@ -43,20 +44,20 @@ RETURNING asset;
 SELECT asset, unit_price, source FROM books.asset_price WHERE price_on = $1::date;
 
 -- name: prices_on
--- The latest price of each asset up to a day; where none was recorded, that of the last trade for yen.
+-- The latest price of each asset up to a day: recorded, or of the last trade for yen where that is later.
 SELECT a.asset, coalesce(p.unit_price, t.unit_price) AS unit_price, coalesce(p.source, 'last_trade') AS source,
     coalesce(p.price_on, t.book_on) AS price_on
 FROM unnest($2::text[]) AS a (asset)
 LEFT JOIN LATERAL (
-    SELECT unit_price, source, price_on FROM books.asset_price
-    WHERE asset = a.asset AND price_on <= $1::date
-    ORDER BY price_on DESC LIMIT 1
-) AS p ON true
-LEFT JOIN LATERAL (
     SELECT unit_price, book_on FROM books.crypto_trade
-    WHERE p.unit_price IS NULL AND book_on <= $1::date AND asset = a.asset AND price_asset = 'JPY' AND unit_price <> ''
+    WHERE book_on <= $1::date AND asset = a.asset AND price_asset = 'JPY' AND unit_price <> ''
     ORDER BY book_on DESC, executed_at DESC, exchange_id DESC LIMIT 1
-) AS t ON true;
+) AS t ON true
+LEFT JOIN LATERAL (
+    SELECT unit_price, source, price_on FROM books.asset_price
+    WHERE asset = a.asset AND book_on <= $1::date AND price_on >= coalesce(t.book_on, '-infinity')
+    ORDER BY price_on DESC LIMIT 1
+) AS p ON true;
 
 -- name: book_days_between
 SELECT b.book_on, b.account_type, b.asset, b.opening, b.closing, b.told, b.accounts, b.moved, b.differing

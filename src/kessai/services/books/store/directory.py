@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 
 from kessai.foundation.db import Connection, load_queries
+from kessai.services.books.domain.given_back import Legs, note
 from kessai.services.books.domain.posting import Original
 from kessai.services.ledger.api import AccountOpened, ExportedAccount
 
@@ -32,7 +34,18 @@ async def load_accounts(connection: Connection, account_ids: Collection[str]) ->
 async def load_originals(connection: Connection, exchange_ids: Collection[str]) -> dict[str, Original]:
     """What is booked of exchanges and bank instructions."""
     rows = await connection.fetch(_sql["load_originals"], list(exchange_ids))
-    return {row["exchange_id"]: Original(row["kind"], row["payment_id"], row["merchant"]) for row in rows}
+    return {row["exchange_id"]: Original(row["kind"], row["payment_id"], row["merchant"], row["root"]) for row in rows}
+
+
+async def load_taxed(
+    connection: Connection, exchange_ids: Collection[str], accounts: Mapping[str, frozenset[str]]
+) -> dict[str, Legs]:
+    """What is booked under tax codes of exchanges and of what reverses them. `accounts`: where a code's tax stands."""
+    found: defaultdict[str, Legs] = defaultdict(dict)
+    for row in await connection.fetch(_sql["load_taxed"], list(exchange_ids)):
+        key = (row["account_type"], row["owner"], row["asset"], row["tax_code"])
+        note(found[row["root"]], [(key, row["account"], row["amount"])], accounts, is_back=row["is_back"])
+    return found
 
 
 async def insert_held(connection: Connection, payments: dict[str, str]) -> None:

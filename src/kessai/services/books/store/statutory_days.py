@@ -16,6 +16,7 @@ from kessai.services.books.domain.statutory.days import (
     CategoryDay,
     DayContent,
     OverCap,
+    Part,
     SecurityDay,
 )
 from kessai.services.books.store import ROLE
@@ -24,7 +25,7 @@ _sql = load_queries("kessai.services.books", file="sql/statutory.sql")
 STATEMENT_TIMEOUT_S = 1_800.0
 """Of one statement over a whole day."""
 WORK_MEMORY = "SET LOCAL work_mem = '64MB'"
-T = TypeVar("T", BookDay, CategoryDay, OverCap, SecurityDay, Bucket)
+T = TypeVar("T", BookDay, CategoryDay, OverCap, SecurityDay, Bucket, Part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,18 @@ class DayKept:
     lines: int
     late_lines: int
     accounts: int
+    rules: str
     made_at: datetime
     made_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """Rows that stand in no day that was made."""
+
+    relation: str
+    book_on: date
+    rows: int
 
 
 async def read_feed(database: Database) -> Feed:
@@ -67,17 +78,40 @@ async def last_day(database: Database) -> date | None:
     return rows[0]["book_on"] if rows else None
 
 
+async def first_day(database: Database) -> date | None:
+    """The first day that was made: the books begin with it."""
+    rows = await database.fetch(ROLE, _sql["first_statutory_day"])
+    return rows[0]["book_on"] if rows else None
+
+
 async def days_kept(database: Database, since: date, until: date) -> list[DayKept]:
     """Days that were made, in order."""
     return [DayKept(**dict(row)) for row in await database.fetch(ROLE, _sql["statutory_days"], since, until)]
 
 
-async def take_turn(connection: Connection) -> tuple[date, str] | None:
-    """Wait until no other day is being made; gives the last one's day and digest."""
+async def every_day(connection: Connection) -> list[DayKept]:
+    """Every day that was made, in order."""
+    return [DayKept(**dict(row)) for row in await connection.fetch(_sql["statutory_days"], date.min, date.max)]
+
+
+async def day_kept(connection: Connection, day: date) -> DayKept | None:
+    """One that was made."""
+    row = await connection.fetchrow(_sql["statutory_days"], day, day)
+    return None if row is None else DayKept(**dict(row))
+
+
+async def strays(connection: Connection, first: date, last: date) -> list[Stray]:
+    """Rows that stand in no day that was made."""
+    rows = await connection.fetch(_sql["rows_of_no_day"], first, last, timeout=STATEMENT_TIMEOUT_S)
+    return [Stray(*row) for row in rows]
+
+
+async def take_turn(connection: Connection) -> tuple[date, str, str] | None:
+    """Wait until no other day is being made; gives the last one's day, digest and rules."""
     await connection.execute(WORK_MEMORY)
     await connection.fetchval(_sql["take_statutory_turn"], "day")
     row = await connection.fetchrow(_sql["last_statutory_day"])
-    return None if row is None else (row["book_on"], row["digest"])
+    return None if row is None else (row["book_on"], row["digest"], row["rules"])
 
 
 async def make_accounts(connection: Connection, day: date) -> None:
@@ -108,9 +142,17 @@ async def derive_categories(connection: Connection, day: date) -> list[CategoryD
     return _told(CategoryDay, await _long(connection, "categories_of", day))
 
 
-async def derive_over_cap(connection: Connection, day: date, previous: date, caps: Mapping[str, int]) -> list[OverCap]:
-    """Who stands above the cap."""
-    return _told(OverCap, await _long(connection, "over_cap_of", day, previous, list(caps), list(caps.values())))
+async def derive_over_cap(
+    connection: Connection, day: date, previous: date, caps: Mapping[str, int], lowered: Mapping[str, int]
+) -> list[OverCap]:
+    """Who stands above the cap; `lowered`: caps that were higher, or none, the day before."""
+    arguments = (list(caps), list(caps.values()), list(lowered), list(lowered.values()))
+    return _told(OverCap, await _long(connection, "over_cap_of", day, previous, *arguments))
+
+
+async def parts_of(connection: Connection, day: date, *, first: bool) -> list[Part]:
+    """Trades, new accounts and records of a day; `first`: and of what stands before it."""
+    return _told(Part, await _long(connection, "day_parts", date.min if first else day, day))
 
 
 async def read_written(
@@ -144,7 +186,8 @@ async def write_day(
         content.digest(day, previous),
         content.lines,
         content.late_lines,
-        sum(each.moved for each in content.books),
+        content.moved,
+        content.rules,
         now,
         by,
     )

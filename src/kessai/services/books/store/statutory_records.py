@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
+import asyncpg
+
 from kessai.foundation.db import Connection, Database, load_queries
+from kessai.services.books.domain.calendar import ONE_DAY
 from kessai.services.books.store import ROLE
+from kessai.services.books.store.seals import Chain, seal
 
 _sql = load_queries("kessai.services.books", file="sql/statutory_books.sql")
 _days = load_queries("kessai.services.books", file="sql/statutory.sql")
@@ -42,14 +46,32 @@ class Price(NamedTuple):
     price_on: date
 
 
+class SafeguardKept(NamedTuple):
+    """A safeguard and the day whose books it stands in."""
+
+    safeguard: Safeguard
+    book_on: date
+
+
+async def hold_open_day(connection: Connection) -> date:
+    """The first day that is not cut; none is until the caller's transaction ends."""
+    cut_on = await connection.fetchval(_days["hold_open_day"])
+    return date.min if cut_on is None else cut_on + ONE_DAY
+
+
 async def take_safeguard_turn(connection: Connection) -> None:
     """Wait until nobody else records a safeguard."""
     await connection.fetchval(_days["take_statutory_turn"], "safeguard")
 
 
-async def insert_safeguard(connection: Connection, safeguard: Safeguard, *, now: datetime, by: str) -> bool:
+async def insert_safeguard(
+    connection: Connection, safeguard: Safeguard, *, book_on: date, now: datetime, by: str
+) -> bool:  # fmt: skip
     """Record it; False when its reference is there already."""
-    return await connection.fetchval(_sql["insert_safeguard"], *safeguard, now, by) is not None
+    if await connection.fetchval(_sql["insert_safeguard"], *safeguard, book_on, now, by) is None:
+        return False
+    await seal(connection, Chain.SAFEGUARD, [f"{safeguard.book}/{safeguard.reference}"])
+    return True
 
 
 async def safeguard_named(connection: Connection, book: str, reference: str) -> Safeguard:
@@ -59,41 +81,46 @@ async def safeguard_named(connection: Connection, book: str, reference: str) -> 
     return Safeguard(*row)
 
 
-async def safeguards_until(connection: Connection, book: str, day: date) -> list[Safeguard]:
-    """All that takes effect up to a day, in that order."""
-    rows = await connection.fetch(_sql["safeguards_until"], book, day)
-    return [Safeguard(*tuple(row)[: len(Safeguard._fields)]) for row in rows]
+async def every_safeguard(connection: Connection, book: str) -> list[Safeguard]:
+    """All that there is of a book."""
+    return [_kept(row).safeguard for row in await connection.fetch(_sql["safeguards_until"], book, date.max)]
 
 
-async def safeguards(database: Database, book: str, day: date) -> list[Safeguard]:
-    """The same outside a transaction."""
-    rows = await database.fetch(ROLE, _sql["safeguards_until"], book, day)
-    return [Safeguard(*tuple(row)[: len(Safeguard._fields)]) for row in rows]
+async def safeguards(database: Database, book: str, day: date) -> list[SafeguardKept]:
+    """All that stands in the books up to a day, in the order of their days."""
+    return [_kept(row) for row in await database.fetch(ROLE, _sql["safeguards_until"], book, day)]
+
+
+def _kept(row: asyncpg.Record) -> SafeguardKept:
+    *safeguard, book_on = tuple(row)
+    return SafeguardKept(Safeguard(*safeguard), book_on)
 
 
 async def insert_wallets(
-    connection: Connection, day: date, counts: Sequence[Counted], *, now: datetime, by: str
+    connection: Connection, day: date, counts: Sequence[Counted], *, book_on: date, now: datetime, by: str
 ) -> tuple[int, set[Counted]]:
     """Record counts; gives how many were new, and all of that day."""
     columns = [list(column) for column in zip(*counts, strict=True)]
-    new = await connection.fetch(_sql["insert_wallet_counts"], day, now, by, *columns)
+    new = await connection.fetch(_sql["insert_wallet_counts"], day, book_on, now, by, *columns)
+    await seal(connection, Chain.WALLET_COUNT, [f"{row['wallet']}/{row['asset']}/{day}" for row in new])
     kept = await connection.fetch(_sql["wallet_counts_of"], day)
     return len(new), {Counted(*row) for row in kept}
 
 
 async def wallets_on(database: Database, day: date) -> list[Counted]:
-    """Each wallet as it was last counted up to a day."""
+    """Each wallet as it was last counted, by what stands in the books up to a day."""
     rows = await database.fetch(ROLE, _sql["wallets_on"], day)
     return [Counted(row["wallet"], row["asset"], row["cold"], row["quantity"]) for row in rows]
 
 
 async def insert_prices(
-    connection: Connection, day: date, source: str, prices: Mapping[str, str], *, now: datetime, by: str
+    connection: Connection, day: date, source: str, prices: Mapping[str, str], *, book_on: date, now: datetime, by: str
 ) -> tuple[int, dict[str, tuple[str, str]]]:
     """Record prices; gives how many were new, and all of that day with their source."""
     new = await connection.fetch(
-        _sql["insert_prices"], day, source, now, by, list(prices), list(prices.values())
+        _sql["insert_prices"], day, source, book_on, now, by, list(prices), list(prices.values())
     )  # fmt: skip
+    await seal(connection, Chain.ASSET_PRICE, [f"{row['asset']}/{day}" for row in new])
     kept = await connection.fetch(_sql["prices_of"], day)
     return len(new), {row["asset"]: (row["unit_price"], row["source"]) for row in kept}
 

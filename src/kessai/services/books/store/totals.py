@@ -67,9 +67,9 @@ def _month(number: int) -> date:
     return date(year, month + 1, 1)
 
 
-async def tax_sums(connection: Connection, since: date, until: date) -> list[tuple[str, str, int]]:
-    """By tax code and account: what was booked over some days (debit positive)."""
-    rows = await connection.fetch(_sql["tax_sums"], since, until)
+async def tax_sums(connection: Connection, since: date, until: date, asset: str) -> list[tuple[str, str, int]]:
+    """By tax code and account: what was booked in an asset over some days (debit positive)."""
+    rows = await connection.fetch(_sql["tax_sums"], since, until, asset)
     return [(row["tax_code"], row["account"], int(row["amount"])) for row in rows]
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
+import msgspec
+
 from kessai.foundation.clock import TOKYO
 from kessai.services.books.domain.calendar import ONE_DAY, is_business_day
 from kessai.services.books.domain.statutory.figures import security_of
-from kessai.services.books.domain.statutory.rules import StatutoryRules
+from kessai.services.books.domain.statutory.rules import SecurityRules, StatutoryRules
 
 GENESIS = hashlib.sha256(b"kessai statutory books").hexdigest()
 """What stands before the first day."""
@@ -69,21 +71,70 @@ class Bucket(NamedTuple):
     digest: str
 
 
+class Part(NamedTuple):
+    """What else stands in a day's books: trades, accounts that are new, safeguards, counts of wallets, prices."""
+
+    part: str
+    rows: int
+    digest: str
+
+
+class DayRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of the law that a day is made with; they are kept with it, for they change."""
+
+    caps: dict[str, int]
+    """滞留: by account type, in yen."""
+    transfer_types: dict[str, int]
+    """By account type."""
+    security: SecurityRules
+
+    @classmethod
+    def of(cls, rules: StatutoryRules) -> DayRules:
+        """Those in force."""
+        types = rules.types_of("funds_transfer")
+        kinds = {name: each.transfer_type for name, each in types.items() if each.transfer_type is not None}
+        every = rules.funds_transfer
+        caps = {name: every.transfer_types[str(kind)].retention_cap_minor for name, kind in kinds.items()}
+        security = SecurityRules(**{name: getattr(every, name) for name in SecurityRules.__struct_fields__})
+        known = {name: cap for name, cap in caps.items() if cap is not None}
+        return cls(caps=known, transfer_types=dict(kinds), security=security)
+
+    @classmethod
+    def read(cls, text: str) -> DayRules:
+        """Those that a day was made with."""
+        return msgspec.json.decode(text, type=cls)
+
+    @property
+    def text(self) -> str:
+        """As a day keeps them."""
+        return msgspec.json.encode(self, order="sorted").decode()
+
+    def lowered(self, before: DayRules | None) -> dict[str, int]:
+        """The caps that are lower than the day before, or new; none of the first day, of which every account is new."""
+        if before is None:
+            return {}
+        return {name: cap for name, cap in self.caps.items() if name not in before.caps or cap < before.caps[name]}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayContent:
     """All of a day that its digest covers."""
 
     accounts: Sequence[Bucket]
+    """Of the accounts' rows, which hold the digests of their lines."""
     books: Sequence[BookDay]
     categories: Sequence[CategoryDay]
     over_cap: Sequence[OverCap]
     security: Sequence[SecurityDay]
+    parts: Sequence[Part]
+    rules: str
 
     def digest(self, book_on: date, previous: str) -> str:
-        """Over every row, in order, and the day before."""
-        parts = (self.accounts, self.books, self.categories, self.over_cap, self.security)
+        """Over every row, in order, the law's figures, and the day before."""
+        parts = (self.accounts, self.books, self.categories, self.over_cap, self.security, self.parts)
         rows = (f"{number} " + " ".join(map(str, row)) for number, part in enumerate(parts) for row in part)
-        return hashlib.sha256("\n".join((book_on.isoformat(), previous, *rows)).encode()).hexdigest()
+        whole = "\n".join((book_on.isoformat(), previous, self.rules, *rows))
+        return hashlib.sha256(whole.encode()).hexdigest()
 
     @property
     def lines(self) -> int:
@@ -94,6 +145,11 @@ class DayContent:
     def late_lines(self) -> int:
         """How many of them are of earlier days."""
         return sum(each.late_lines for each in self.categories)
+
+    @property
+    def moved(self) -> int:
+        """How many accounts moved."""
+        return sum(each.moved for each in self.books)
 
 
 def end_of(day: date) -> datetime:
@@ -110,25 +166,14 @@ def feed_told_all(day: date, seen_at: datetime, now: datetime, *, quiet: bool, l
     return seen_at >= over or (quiet and now >= over)
 
 
-def securities(book_on: date, closings: Mapping[str, int], rules: StatutoryRules) -> list[SecurityDay]:
+def securities(book_on: date, closings: Mapping[str, int], rules: DayRules) -> list[SecurityDay]:
     """What each type of funds transfer business must secure at the end of a day."""
     owed: dict[int, int] = {}
-    for name, each in rules.types_of("funds_transfer").items():
-        assert each.transfer_type is not None
-        owed[each.transfer_type] = owed.get(each.transfer_type, 0) + closings.get(name, 0)
+    for name, transfer_type in rules.transfer_types.items():
+        owed[transfer_type] = owed.get(transfer_type, 0) + closings.get(name, 0)
     found: list[SecurityDay] = []
     for transfer_type, obligation in sorted(owed.items()):
-        security = security_of(obligation, rules.funds_transfer)
+        security = security_of(obligation, rules.security)
         open_day = is_business_day(book_on)
         found.append(SecurityDay(transfer_type, open_day, obligation, security.procedure_cost, security.required))
-    return found
-
-
-def caps(rules: StatutoryRules) -> dict[str, int]:
-    """The retention cap of each account type that has one, in yen."""
-    found: dict[str, int] = {}
-    for name, each in rules.types_of("funds_transfer").items():
-        cap = rules.funds_transfer.transfer_types[str(each.transfer_type)].retention_cap_minor
-        if cap is not None:
-            found[name] = cap
     return found

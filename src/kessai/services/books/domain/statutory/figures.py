@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import NamedTuple
 
 from kessai.foundation.money import ASSET_EXPONENTS
 from kessai.services.books.domain.calendar import (
@@ -19,7 +20,13 @@ from kessai.services.books.domain.calendar import (
     months_after,
     period_of,
 )
-from kessai.services.books.domain.statutory.rules import Category, FundsTransferRules, PrepaidRules, TransferType
+from kessai.services.books.domain.statutory.rules import (
+    Category,
+    FundsTransferRules,
+    PrepaidRules,
+    SecurityRules,
+    TransferType,
+)
 
 BPS = 10_000
 FIRST_BASE_DATE = date(2010, 9, 30)
@@ -73,7 +80,7 @@ class Security:
     """Both together, and at least the floor."""
 
 
-def security_of(obligation: int, rules: FundsTransferRules) -> Security:
+def security_of(obligation: int, rules: SecurityRules) -> Security:
     """What must be secured for what is owed to customers (資金決済法 第43条)."""
     owed = max(obligation, 0)
     cost = share_of(min(owed, rules.cost_step_minor), rules.cost_rate_bps)
@@ -92,18 +99,28 @@ class DepositPeriod:
     due_on: date
 
 
+class Requirement(NamedTuple):
+    """要履行保証額 of a day."""
+
+    day: date
+    required: int
+    business_day: bool
+
+
 def deposit_periods(
-    days: Sequence[tuple[date, int]], kind: TransferType, rules: FundsTransferRules
-) -> list[DepositPeriod]:
-    """The periods that the days (with what each requires) are in, in order."""
-    grouped: dict[Period, list[tuple[date, int]]] = {}
-    for day, required in sorted(days):
-        period = period_of(day, first=kind.period_first, days=kind.period_days)
-        grouped.setdefault(period, []).append((day, required))
+    days: Sequence[Requirement], kind: TransferType, rules: FundsTransferRules
+) -> list[DepositPeriod]:  # fmt: skip
+    """The periods that the days are in, in order. Business days count; of a period without one, all of its days."""
+    grouped: dict[Period, list[Requirement]] = {}
+    for each in sorted(days):
+        period = period_of(each.day, first=kind.period_first, days=kind.period_days)
+        grouped.setdefault(period, []).append(each)
     found: list[DepositPeriod] = []
     for period, inside in grouped.items():
-        day, required = max(inside, key=lambda each: (each[1], -each[0].toordinal()))
-        found.append(DepositPeriod(period, required, day, period.due_on(rules.deposit_business_days)))
+        counting = [each for each in inside if each.business_day] or inside
+        largest = max(counting, key=lambda each: (each.required, -each.day.toordinal()))
+        due_on = period.due_on(rules.deposit_business_days)
+        found.append(DepositPeriod(period, largest.required, largest.day, due_on))
     return found
 
 

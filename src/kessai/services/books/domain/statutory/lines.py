@@ -6,15 +6,18 @@ Holds (仮売上) move nothing and make no line: what a customer sends to a bank
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from kessai.foundation.clock import business_date
+from kessai.services.books.domain.faults import writable
 from kessai.services.books.domain.statutory.rules import BookType, Category, StatutoryRules
 from kessai.services.ledger.api import ExchangeRecorded
 
 YEN = "JPY"
+OF_NO_KIND = ""
+"""What is undone is not known: a movement is what its side of the account type is."""
 DIGITS_MAX = 18
 """Of a quantity: what a bigint holds for certain."""
 
@@ -87,6 +90,15 @@ class Trade(NamedTuple):
     event_on: date
 
 
+class Undone(NamedTuple):
+    """What an event undoes."""
+
+    kind: str
+    """Of the exchange at the beginning."""
+    again: bool = False
+    """It undoes what undid it."""
+
+
 class Statement(NamedTuple):
     """All that one event writes."""
 
@@ -115,10 +127,12 @@ def statement_of(
     rules: StatutoryRules,
     recorded_at: datetime,
     payment_id: str | None = None,
+    undone: Undone | None = None,
 ) -> Statement:
-    """The lines and trades of an event. Postings on accounts that are not known yet are passed over.
+    """The lines and trades of an event; nothing until every account that it moves is known: they tell what it was.
 
     `payment_id` where the event itself does not tell it (a capture): the payment that made what is captured.
+    `undone`: what the event undoes, as far as it is known.
     """
     moved = _moved(event, holders)
     types = rules.types
@@ -133,7 +147,7 @@ def statement_of(
             if book_type.fee_types and each.account_type not in fees:
                 fees[each.account_type] = _fee(moved, book_type.fee_types)
             fee = _share_of_fee(fees, each) if fees else 0
-            about = _About(event, _payment_of(event, payment_id), event_on, recorded_at, trade)
+            about = _About(event, _payment_of(event, payment_id), event_on, recorded_at, trade, undone)
             lines += _lines(about, each, book_type, fee, moved)
     if not trade:
         return Statement(lines)
@@ -147,14 +161,17 @@ _day_of = lru_cache(maxsize=1_024)(business_date)
 def _payment_of(event: ExchangeRecorded, held: str | None) -> str | None:
     """The payment that made an exchange goes by its reference; what undoes one tells it beside."""
     own = event.reference if event.reverses is None else None
-    return event.metadata.get("payment_id") or held or own
+    return writable(event.metadata.get("payment_id")) or held or own
 
 
 def _moved(event: ExchangeRecorded, holders: Holders) -> list[_Moved]:
+    """The postings that moved something; none while the account of one of them is not known."""
     found: list[_Moved] = []
     postings: Any = event.postings
     for _, account_id, asset, amount, _, balance, _, sequence, *_ in postings:
-        if amount and (holder := holders.get(account_id)) is not None:
+        if amount:
+            if (holder := holders.get(account_id)) is None:
+                return []
             found.append(_Moved(account_id, asset, amount, balance, sequence, holder.owner, holder.account_type))
     return found
 
@@ -181,6 +198,7 @@ class _About(NamedTuple):
     event_on: date
     at: datetime
     trade: bool
+    undone: Undone | None
 
 
 def _lines(
@@ -188,7 +206,7 @@ def _lines(
 ) -> Iterator[StatementLine]:
     """One line, or two where part of the posting is a fee."""
     event = about.event
-    category = book_type.category(event.kind, credit=posting.amount > 0, trade=about.trade)
+    category = _category(about, book_type, credit=posting.amount > 0)
     rest = posting.amount - fee
     parts = [(rest, category)] if rest else []
     if fee:
@@ -218,6 +236,18 @@ def _lines(
         )
 
 
+def _category(about: _About, book_type: BookType, *, credit: bool) -> Category:
+    """What a movement is; of one that undoes another, where the book asks for it, what that one is."""
+    event, undone = about.event, about.undone
+    if event.reverses is None or not book_type.undone_as_done:
+        return book_type.category(event.kind, credit=credit, trade=about.trade)
+    if undone is None:
+        return book_type.category_undone(OF_NO_KIND, credit=credit, trade=about.trade)
+    if undone.again:
+        return book_type.category(undone.kind, credit=credit, trade=about.trade)
+    return book_type.category_undone(undone.kind, credit=credit, trade=about.trade)
+
+
 def _counterparty(posting: _Moved, moved: Sequence[_Moved]) -> str:
     """Who is on the other side: the one of the largest movement the other way in the same asset."""
     others = [each for each in moved if each.amount * posting.amount < 0 and each.asset == posting.asset]
@@ -230,12 +260,14 @@ def _counterparty(posting: _Moved, moved: Sequence[_Moved]) -> str:
 def _trades(
     event: ExchangeRecorded, moved: Sequence[_Moved], rules: StatutoryRules, event_on: date, at: datetime
 ) -> Iterator[Trade]:
-    """One trade a customer who gave one asset and took another."""
+    """One trade a customer who gave one asset and took another; what has no price besides a fee is none."""
     mine = [each for each in moved if _is_crypto(each, rules)]
     for owner in dict.fromkeys(each.owner for each in mine):
         gave, took = _sides([each for each in mine if each.owner == owner])
         if gave and took:
-            yield _trade(event, owner, gave, took, moved, rules, event_on, at)
+            made = _trade(event, owner, gave, took, moved, rules, event_on, at)
+            if made.amount > 0:
+                yield made
 
 
 def _is_crypto(posting: _Moved, rules: StatutoryRules) -> bool:
@@ -268,7 +300,7 @@ def _trade(
     fee_types = {name for each in rules.types_of("crypto_asset").values() for name in each.fee_types}
     fee = sum(each.amount for each in moved if each.account_type in fee_types and each.asset == price_asset)
     amount = gross + fee if side == "SELL" else gross - fee
-    said = event.metadata
+    said = {name: text.replace("\0", "") for name, text in event.metadata.items()}
     capacity = said.get("capacity", "").upper()
     return Trade(
         event.exchange_id,
@@ -303,6 +335,6 @@ def _instant(written: str | None, otherwise: datetime) -> datetime:
     """An instant that an exchange's metadata tells; metadata is the caller's, so that anything may stand there."""
     try:
         found = datetime.fromisoformat(written) if written is not None else otherwise
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo is not None else otherwise
+    except (ValueError, OverflowError):  # also one that is of no year in UTC
         return otherwise
-    return found if found.tzinfo is not None else otherwise

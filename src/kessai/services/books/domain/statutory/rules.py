@@ -67,6 +67,11 @@ class BookType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     fee_types: tuple[str, ...] = ()
     transfer_type: Literal[1, 2, 3] | None = None
     valid_months: Positive | None = None
+    undone_as_done: bool = False
+
+    def category_undone(self, kind: str, *, credit: bool, trade: bool) -> Category:
+        """What a movement is that undoes one of a kind: the same, so that there is less of it."""
+        return self.category(kind, credit=not credit, trade=trade)
 
     def category(self, kind: str, *, credit: bool, trade: bool) -> Category:
         """What a movement is."""
@@ -89,13 +94,18 @@ class TransferType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     transfer_max_minor: Positive | None = None
 
 
-class FundsTransferRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What secures customers' money, in yen."""
+class SecurityRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How 要履行保証額 is worked out, in yen."""
 
     cost_rate_bps: Bps
     cost_step_minor: Minor
     cost_rate_above_bps: Bps
     floor_minor: Minor
+
+
+class FundsTransferRules(SecurityRules, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What secures customers' money, in yen."""
+
     deposit_business_days: Positive
     transfer_types: dict[str, TransferType]
 
@@ -163,6 +173,8 @@ def _check_type(document: TomlDocument, name: str, each: BookType, rules: Statut
         raise document.error(("types", name, "transfer_type"), "must name one of funds_transfer.transfer_types")
     if each.book == "prepaid" and each.valid_months is None:
         raise document.error(("types", name, "valid_months"), "is missing")
+    if each.undone_as_done and each.book != "prepaid":
+        raise document.error(("types", name, "undone_as_done"), "is said of prepaid instruments only")
     if each.book != "crypto_asset" and each.asset != "JPY":
         raise document.error(("types", name, "asset"), f"the book {each.book} is kept in JPY")
 

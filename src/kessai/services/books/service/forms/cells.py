@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from kessai.foundation.clock import TOKYO
+from kessai.foundation.errors import Refused
 from kessai.foundation.money import ASSET_EXPONENTS, format_amount
 from kessai.services.books.domain.table import Cell, Kind, Report, Row
 
@@ -27,7 +28,7 @@ class Layout:
     def asset(self, row: Row, index: int) -> str:
         """The asset of an amount: that of its row where the row names one, else that of its column."""
         named = None if self._asset_at is None else row[self._asset_at]
-        return named if isinstance(named, str) and named in ASSET_EXPONENTS else self.columns[index].asset
+        return named if named and isinstance(named, str) else self.columns[index].asset
 
     def plain(self, row: Row) -> list[str]:
         """A row's texts for programs."""
@@ -59,6 +60,7 @@ def shown(cell: Cell, kind: Kind, asset: str) -> str:
         case None:
             return ""
         case int() if kind is Kind.MONEY:
+            exponent_of(asset)
             return NEGATIVE * (cell < 0) + format_amount(abs(cell), asset)
         case int():
             return f"{NEGATIVE * (cell < 0)}{abs(cell):,}"
@@ -72,8 +74,16 @@ def shown(cell: Cell, kind: Kind, asset: str) -> str:
 
 def decimal_text(amount_minor: int, asset: str) -> str:
     """An amount as a decimal without grouping: `0.00010000` for 10,000 satoshi."""
-    exponent = ASSET_EXPONENTS[asset]
+    exponent = exponent_of(asset)
     return str(amount_minor) if exponent == 0 else f"{Decimal(amount_minor).scaleb(-exponent):.{exponent}f}"
+
+
+def exponent_of(asset: str) -> int:
+    """How many decimals an asset has; Refused `asset_out_of_form` of one that the platform does not know."""
+    exponent = ASSET_EXPONENTS.get(asset)
+    if exponent is None:
+        raise Refused("asset_out_of_form", f"How many decimals {asset} has is not known.", asset=asset)
+    return exponent
 
 
 def is_formula(text: str) -> bool:

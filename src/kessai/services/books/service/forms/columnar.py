@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 import msgspec
 
 from kessai.foundation.errors import Refused
-from kessai.foundation.money import ASSET_EXPONENTS
 from kessai.services.books.domain.table import Cell, Column, Kind, Report, Row
 from kessai.services.books.service.forms import Pen
+from kessai.services.books.service.forms.cells import exponent_of
 
 GROUP_ROWS = 65_536
 
@@ -68,7 +68,7 @@ class ParquetPen(Pen):
         }
         about = {"title": column.title, "title_ja": column.title_ja, "kind": column.kind.value}
         if column.kind is Kind.MONEY:
-            about |= {"asset": column.asset, "exponent": str(ASSET_EXPONENTS[column.asset])}
+            about |= {"asset": column.asset, "exponent": str(exponent_of(column.asset))}
         return arrow.field(column.name, kinds[column.kind], metadata=about)
 
 

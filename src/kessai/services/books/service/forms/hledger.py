@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import BinaryIO
 
-from kessai.foundation.money import ASSET_EXPONENTS
 from kessai.services.books.domain.exporting import Balances, JournalBook, Voucher
-from kessai.services.books.service.forms.cells import decimal_text
+from kessai.services.books.service.forms.cells import decimal_text, exponent_of
 
 _TYPES = {"asset": "A", "liability": "L", "equity": "E", "income": "R", "expense": "X"}
 _CLEAN = str.maketrans({";": " ", "|": " ", "\n": " ", "\r": " ", "\t": " "})
@@ -44,7 +43,7 @@ class HledgerPen:
         for asset in sorted(
             {asset for _, balances in [*book.standings, (None, book.opening)] for _, asset in balances}
         ):
-            yield f"commodity 1000.{'0' * ASSET_EXPONENTS[asset]} {asset}"
+            yield f"commodity 1000.{'0' * exponent_of(asset)} {asset}"
         for account in book.accounts:
             yield f"account {account.path}  ; type:{_TYPES[account.section]}, name_ja:{tagged(account.name_ja)}"
         yield ""

@@ -13,10 +13,17 @@ from tempfile import mkdtemp
 from typing import Any, BinaryIO
 
 from kessai.foundation.clock import TOKYO
-from kessai.foundation.money import ASSET_EXPONENTS
 from kessai.services.books.domain.table import Cell, Kind, Report, Row
 from kessai.services.books.service.forms import Pen
-from kessai.services.books.service.forms.cells import NEGATIVE, Layout, decimal_text, fact_text, made_at, period
+from kessai.services.books.service.forms.cells import (
+    NEGATIVE,
+    Layout,
+    decimal_text,
+    exponent_of,
+    fact_text,
+    made_at,
+    period,
+)
 
 ROWS_MAX = 1_048_576
 """What a sheet holds; a further sheet is begun past it."""
@@ -131,7 +138,7 @@ class WorkbookPen(Pen):
                 text = decimal_text(cell, asset) if kind is Kind.MONEY else str(cell)
                 sheet.write_string(at, index, text, self._format("@", total=total))
             case int() if kind is Kind.MONEY:
-                exponent = ASSET_EXPONENTS[asset]
+                exponent = exponent_of(asset)
                 value = cell if exponent == 0 else Decimal(cell).scaleb(-exponent)
                 sheet.write_number(at, index, value, self._format(_money_format(exponent), total=total))
             case int():

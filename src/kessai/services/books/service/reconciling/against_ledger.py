@@ -87,7 +87,7 @@ async def against_statements(run: Run) -> Outcome:
     limits = (run.run_id, run.first, run.first_day, run.through, run.cutoff, NAMED_MAX, types)
     stated, rows, days = await compare_together(
         run.database,
-        ("statement_figures", run.through),
+        ("statement_figures", run.through, None if run.since is None else run.first_day),
         ("statement_differences", *limits),
         ("broken_days", NAMED_MAX),
     )

@@ -13,10 +13,11 @@ from kessai.services.payment.api import PaymentStateChanged
 async def keep_payment_steps(connection: Connection, events: Sequence[Event]) -> None:
     """Keep the steps that some events tell, within the transaction they are delivered in."""
     if events:
-        await insert_payment_steps(connection, [_step(each) for each in events])
+        await insert_payment_steps(connection, [step_of(each) for each in events])
 
 
-def _step(event: Event) -> StoredStep:
+def step_of(event: Event) -> StoredStep:
+    """The row of an event."""
     told = event.decode(PaymentStateChanged)
     return StoredStep(
         payment_id=told.payment_id,

@@ -16,6 +16,7 @@ from kessai.services.books.service.statutory.sheets import (
     day_column,
     instant,
     rate,
+    require_made,
     retention,
     text,
     yen,
@@ -166,8 +167,12 @@ class CryptoBooks:
                 yield page
 
     async def segregation(self, asked: Asked) -> Report:
-        """個別利用者区分管理量 at the end of the range's last day, and 利用者区分管理必要量 with where it is kept."""
+        """個別利用者区分管理量 at the end of the range's last day, and 利用者区分管理必要量 with where it is kept.
+
+        Raises NotFound `statutory_day_not_made`.
+        """
         day = asked.until
+        await require_made(self._database, day)
         totals, facts = await self._kept_apart(day)
         return Report(
             name="crypto_segregation",

@@ -14,13 +14,17 @@ from kessai.services.books.domain.calendar import ONE_DAY
 from kessai.services.books.domain.statutory.days import (
     GENESIS,
     DayContent,
-    caps,
+    DayRules,
+    end_of,
     feed_told_all,
     securities,
 )
 from kessai.services.books.domain.statutory.rules import StatutoryRules
+from kessai.services.books.service.statutory.again import Again, work_out_again
 from kessai.services.books.store import ROLE
 from kessai.services.books.store import statutory_days as store
+from kessai.services.books.store.feed import unwritten_before
+from kessai.services.books.store.statutory_days import DayKept
 
 log = structlog.get_logger(__name__)
 
@@ -74,38 +78,25 @@ class DayMaker:
 
     async def make_again(self, day: date) -> None:
         """Make a day anew from its lines, writing nothing; raises Conflict `statutory_day_differs`."""
-        (kept,) = await store.days_kept(self._database, day, day)
 
-        async def work(connection: Connection) -> tuple[str, str]:
+        async def work(connection: Connection) -> tuple[DayKept, Again]:
             await connection.execute(store.WORK_MEMORY)
-            books, categories, over_cap, security = await store.read_written(connection, day)
-            written = DayContent(
-                accounts=await store.account_digests(connection, day),
-                books=books,
-                categories=categories,
-                over_cap=over_cap,
-                security=security,
-            )
-            types = {each.account_type: each.asset for each in books}
-            again = DayContent(
-                accounts=await store.account_digests_again(connection, day),
-                books=await store.derive_books(connection, day, day - ONE_DAY, types),
-                categories=await store.derive_categories(connection, day),
-                over_cap=over_cap,
-                security=security,
-            )
-            return written.digest(day, kept.previous_digest), again.digest(day, kept.previous_digest)
+            kept = await store.day_kept(connection, day)
+            assert kept is not None, "asked for one that is made"
+            return kept, await work_out_again(connection, kept, await store.day_kept(connection, day - ONE_DAY))
 
-        written, again = await self._database.transaction(ROLE, work, isolation="repeatable_read")
-        if not (written == again == kept.digest):
-            log.error("statutory_day_differs", day=day.isoformat(), kept=kept.digest, written=written, again=again)
+        kept, again = await self._database.transaction(ROLE, work, isolation="repeatable_read")
+        written = again.written.digest(day, kept.previous_digest)
+        worked_out = again.worked_out.digest(day, kept.previous_digest)
+        if not (written == worked_out == kept.digest):
+            log.error("statutory_day_differs", day=day.isoformat(), kept=kept.digest, written=written, again=worked_out)
             what = "its rows are" if written != kept.digest else "its lines are"
             raise Conflict(
                 "statutory_day_differs",
                 f"The books of {day} are not what they were when they were made: {what} others.",
                 day=day.isoformat(),
                 kept=kept.digest,
-                found=written if written != kept.digest else again,
+                found=written if written != kept.digest else worked_out,
             )
 
     async def _first_unmade(self) -> date | None:
@@ -121,7 +112,8 @@ class DayMaker:
         feed = await store.read_feed(self._database)
         if feed.cut_on is not None and feed.cut_on >= day:
             return
-        if not feed_told_all(day, feed.seen_at, now, quiet=quiet, lag=self._lag):
+        told = feed_told_all(day, feed.seen_at, now, quiet=quiet, lag=self._lag)
+        if not told or await unwritten_before(self._database, end_of(day)):
             raise _behind(day, feed.seen_at.isoformat())
         await store.cut_day(self._database, day)
 
@@ -133,22 +125,26 @@ class DayMaker:
             assert last is None or last[0] == day - ONE_DAY, "days are made in order"
             previous = GENESIS if last is None else last[1]
             await store.make_accounts(connection, day)
-            content = await self._content(connection, day)
+            content = await self._content(connection, day, None if last is None else DayRules.read(last[2]))
             await store.write_day(connection, day, content, previous=previous, now=self._clock.now(), by=by)
             return 1
 
         # Each statement sees what others committed while this one waited for its turn.
         return await self._database.transaction(ROLE, work, isolation="read_committed")
 
-    async def _content(self, connection: Connection, day: date) -> DayContent:
+    async def _content(self, connection: Connection, day: date, before: DayRules | None) -> DayContent:
         types = {name: each.asset for name, each in self._rules.types.items()}
         books = await store.derive_books(connection, day, day - ONE_DAY, types)
+        rules = DayRules.of(self._rules)
+        over_cap = await store.derive_over_cap(connection, day, day - ONE_DAY, rules.caps, rules.lowered(before))
         return DayContent(
             accounts=await store.account_digests(connection, day),
             books=books,
             categories=await store.derive_categories(connection, day),
-            over_cap=await store.derive_over_cap(connection, day, day - ONE_DAY, caps(self._rules)),
-            security=securities(day, {each.account_type: each.closing for each in books}, self._rules),
+            over_cap=over_cap,
+            security=securities(day, {each.account_type: each.closing for each in books}, rules),
+            parts=await store.parts_of(connection, day, first=before is None),
+            rules=rules.text,
         )
 
 

@@ -90,12 +90,13 @@ class StatutoryDesk:
 
         async def work(connection: Connection) -> int:
             await statutory_records.take_safeguard_turn(connection)
+            book_on = max(asked.effective_on, await statutory_records.hold_open_day(connection))
             new = await statutory_records.insert_safeguard(
-                connection, asked, now=self._clock.now(), by=current_call().caller
+                connection, asked, book_on=book_on, now=self._clock.now(), by=current_call().caller
             )
             if not new and await statutory_records.safeguard_named(connection, asked.book, asked.reference) != asked:
                 raise Conflict("safeguard_differs", f"{asked.reference} was recorded with other content.")
-            every = await statutory_records.safeguards_until(connection, asked.book, date.max)
+            every = await statutory_records.every_safeguard(connection, asked.book)
             _check_releases([each for each in every if each.subject == asked.subject])
             return sum(
                 each.amount
@@ -114,8 +115,9 @@ class StatutoryDesk:
         counts = list(dict.fromkeys(counts))
 
         async def work(connection: Connection) -> int:
+            book_on = max(request.day, await statutory_records.hold_open_day(connection))
             new, kept = await statutory_records.insert_wallets(
-                connection, request.day, counts, now=self._clock.now(), by=current_call().caller
+                connection, request.day, counts, book_on=book_on, now=self._clock.now(), by=current_call().caller
             )
             if not kept.issuperset(counts):
                 raise Conflict("wallet_count_differs", f"A wallet was counted otherwise on {request.day}.")
@@ -130,9 +132,11 @@ class StatutoryDesk:
         prices = {each.asset: each.unit_price for each in request.prices}
 
         async def work(connection: Connection) -> int:
+            book_on = max(request.day, await statutory_records.hold_open_day(connection))
             new, kept = await statutory_records.insert_prices(
-                connection, request.day, request.source, prices, now=self._clock.now(), by=current_call().caller
-            )
+                connection, request.day, request.source, prices, book_on=book_on, now=self._clock.now(),
+                by=current_call().caller,
+            )  # fmt: skip
             told = {each.asset: (each.unit_price, request.source) for each in request.prices}
             same = len(prices) == len({(each.asset, each.unit_price) for each in request.prices})
             if not same or any(kept[asset] != value for asset, value in told.items()):

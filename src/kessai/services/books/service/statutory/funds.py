@@ -11,7 +11,13 @@ from kessai.services.books.domain.calendar import (
     is_base_date,
     is_business_day,
 )
-from kessai.services.books.domain.statutory.figures import DepositPeriod, RollForward, deposit_periods, roll_forward
+from kessai.services.books.domain.statutory.figures import (
+    DepositPeriod,
+    Requirement,
+    RollForward,
+    deposit_periods,
+    roll_forward,
+)
 from kessai.services.books.domain.statutory.rules import StatutoryRules
 from kessai.services.books.domain.table import Report, Row
 from kessai.services.books.service.asked import Asked, Offer, Offers
@@ -21,6 +27,7 @@ from kessai.services.books.service.statutory.sheets import (
     chunks_of,
     day_column,
     instant,
+    require_made,
     retention,
     text,
     whole,
@@ -101,6 +108,7 @@ RETENTION_COLUMNS = (
 )
 
 SAFEGUARD_COLUMNS = (
+    day_column(),
     day_column("effective_on", "Takes effect", "効力発生日"),
     text("book", "Book", "帳簿"),
     text("subject", "Type of funds transfer", "資金移動業の種別"),
@@ -173,22 +181,26 @@ class FundsBooks:
         )
 
     async def deposit(self, asked: Asked) -> Report:
-        """要供託額 of each period that ends or runs in the range, with what secures it when it is due."""
+        """要供託額 of each period that ends or runs in the range, with what secures it when it is due.
+
+        It knows what the books knew at the end of the range's last day.
+        """
         around = timedelta(days=PERIOD_DAYS_MAX)
-        since, until = max(asked.since, date.min + around) - around, min(asked.until, date.max - around) + around
+        since, until = max(asked.since, date.min + around) - around, asked.until
         made = await statutory_days.days_kept(self._database, since, until)
         last = made[-1].book_on if made else None
         required = await statutory_books.securities(self._database, since, until)
+        safeguards = [each for each, _ in await statutory_records.safeguards(self._database, BOOK, until)]
         rows: list[Row] = []
         for number, kind in self._rules.funds_transfer.transfer_types.items():
             days = [
-                (day, each.required)
+                Requirement(day, each.required, each.business_day)
                 for day, each in required
-                if str(each.transfer_type) == number and each.business_day
+                if str(each.transfer_type) == number
             ]
             for period in deposit_periods(days, kind, self._rules.funds_transfer):
-                if period.period.until >= asked.since and period.period.since <= asked.until:
-                    secured = await statutory_records.safeguards(self._database, BOOK, period.due_on)
+                if period.period.until >= asked.since:
+                    secured = [each for each in safeguards if each.effective_on <= period.due_on]
                     complete = last is not None and last >= period.period.until
                     rows.append(_deposit_row(kind.name_ja, number, period, secured, complete=complete))
         return Report(
@@ -232,7 +244,11 @@ class FundsBooks:
                 yield page
 
     async def retention_check(self, asked: Asked) -> Report:
-        """Customers above the cap at the end of the range's last day: what is not meant for transfer goes back."""
+        """Customers above the cap at the end of the range's last day: what is not meant for transfer goes back.
+
+        Raises NotFound `statutory_day_not_made`.
+        """
+        await require_made(self._database, asked.until)
         count = await statutory_books.count_over_cap(self._database, asked.until)
         caps: list[Fact] = []
         for each in self._rules.funds_transfer.transfer_types.values():
@@ -253,10 +269,10 @@ class FundsBooks:
     async def safeguards(self, asked: Asked) -> Report:
         """What was deposited, guaranteed, entrusted or released, of funds transfer and of prepaid instruments."""
         rows: list[Row] = [
-            (each.effective_on, book, each.subject, each.means, each.amount, each.place, each.reference)
+            (day, each.effective_on, book, each.subject, each.means, each.amount, each.place, each.reference)
             for book in (BOOK, "prepaid")
-            for each in await statutory_records.safeguards(self._database, book, asked.until)
-            if each.effective_on >= asked.since
+            for each, day in await statutory_records.safeguards(self._database, book, asked.until)
+            if day >= asked.since
         ]
         return Report(
             name="safeguards",

@@ -10,7 +10,17 @@ from kessai.services.books.domain.statutory.figures import base_date_of, is_exem
 from kessai.services.books.domain.statutory.rules import StatutoryRules
 from kessai.services.books.domain.table import Report, Row
 from kessai.services.books.service.asked import Asked, Offer, Offers
-from kessai.services.books.service.statutory.sheets import Fact, chunks_of, day_column, retention, text, whole, yen, yes
+from kessai.services.books.service.statutory.sheets import (
+    Fact,
+    chunks_of,
+    day_column,
+    require_made,
+    retention,
+    text,
+    whole,
+    yen,
+    yes,
+)
 from kessai.services.books.store import statutory_books, statutory_records
 
 BOOK = "prepaid"
@@ -99,8 +109,12 @@ class PrepaidBooks:
         )
 
     async def base_dates(self, asked: Asked) -> Report:
-        """Unused balances on the base date that counts at the end of the range, and the deposit it asks for."""
+        """Unused balances on the base date that counts at the end of the range, and the deposit it asks for.
+
+        Raises NotFound `statutory_day_not_made`.
+        """
         base_date = base_date_of(asked.until)
+        await require_made(self._database, base_date, asked.until)
         unused = dict(await self._unused(base_date))
         rows: list[Row] = []
         for name, each in self._types.items():
@@ -114,7 +128,7 @@ class PrepaidBooks:
             until=base_date,
             columns=BASE_DATE_COLUMNS,
             chunks=chunks_of(rows),
-            facts=await self._deposit_facts(base_date, unused),
+            facts=await self._deposit_facts(base_date, unused, asked.until),
             basis="資金決済に関する法律 第3条第2項・第4条第2号・第14条",
         )
 
@@ -122,14 +136,14 @@ class PrepaidBooks:
         days = await statutory_books.book_days(self._database, base_date, base_date, list(self._types))
         return [(book.account_type, book.closing) for _, book in days]
 
-    async def _deposit_facts(self, base_date: date, unused: dict[str, int]) -> tuple[Fact, ...]:
+    async def _deposit_facts(self, base_date: date, unused: dict[str, int], day: date) -> tuple[Fact, ...]:
         rules = self._rules.prepaid
         counting = sum(
             unused.get(name, 0) for name, each in self._types.items() if not is_exempt(each.valid_months, rules)
         )
         deposit = prepaid_deposit(base_date, counting, rules)
-        safeguards = await statutory_records.safeguards(self._database, BOOK, deposit.due_on)
-        secured = sum(each.amount for each in safeguards)
+        safeguards = await statutory_records.safeguards(self._database, BOOK, day)
+        secured = sum(each.amount for each, _ in safeguards if each.effective_on <= deposit.due_on)
         before = base_date_of(base_date - ONE_DAY)
         return (
             ("Unused, not exempt", "基準日未使用残高 (適用除外を除く)", deposit.unused),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
 
 import asyncpg
 
+from kessai.foundation.db import Database
+from kessai.foundation.errors import NotFound
 from kessai.services.books.domain.statutory.rules import StatutoryRules
 from kessai.services.books.domain.table import Cell, Column, Kind, Row
+from kessai.services.books.store import statutory_days
 
 Fact = tuple[str, str, Cell]
 
@@ -20,9 +24,33 @@ async def chunks_of(rows: Sequence[Row]) -> AsyncIterator[list[Row]]:
 
 
 async def as_rows(pages: AsyncIterator[list[asyncpg.Record]], columns: int) -> AsyncIterator[list[Row]]:
-    """Pages of records whose first columns are the report's."""
-    async for page in pages:
-        yield [record[:columns] for record in page]
+    """Pages of records whose first columns are the report's; the next page is asked for while this one is used."""
+    ahead = asyncio.create_task(_next(pages))
+    try:
+        while (page := await ahead) is not None:
+            ahead = asyncio.create_task(_next(pages))
+            await asyncio.sleep(0)  # so that the question is sent
+            yield [record[:columns] for record in page]
+    finally:
+        ahead.cancel()
+
+
+async def _next(pages: AsyncIterator[list[asyncpg.Record]]) -> list[asyncpg.Record] | None:
+    return await anext(pages, None)
+
+
+async def require_made(database: Database, *days: date) -> None:
+    """Refuse what stands at the end of a day that is not made, unless it lies before the books.
+
+    Raises NotFound `statutory_day_not_made`.
+    """
+    first = await statutory_days.first_day(database)
+    for day in sorted(days):
+        before = first is not None and day < first
+        if not before and not await statutory_days.days_kept(database, day, day):
+            raise NotFound(
+                "statutory_day_not_made", f"The statutory books of {day} are not made.", day=day.isoformat()
+            )  # fmt: skip
 
 
 def retention(rules: StatutoryRules, name: str) -> Fact:

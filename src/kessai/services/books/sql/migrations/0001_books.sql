@@ -31,11 +31,14 @@ CREATE TABLE journal (
     reverses      uuid,
     description   text NOT NULL,
     posted_by     text NOT NULL,
+    origin        text,
     CHECK (event_on <= booked_on OR source = 'manual')
 );
 CREATE INDEX journal_by_day ON journal (booked_on, journal_id);
 CREATE INDEX journal_by_exchange ON journal (exchange_id) WHERE exchange_id IS NOT NULL;
 CREATE INDEX journal_reversing ON journal (reverses) WHERE reverses IS NOT NULL;
+CREATE INDEX journal_by_origin ON journal (origin) WHERE origin IS NOT NULL;
+COMMENT ON COLUMN journal.origin IS 'of a reversal by the ledger: the exchange at the beginning of its chain';
 COMMENT ON COLUMN journal.exchange_id IS 'of the ledger; of a bank''s event the instruction';
 COMMENT ON COLUMN journal.event_id IS 'source/position/ordinal of the event, or what a manual or accrual journal is for';
 COMMENT ON COLUMN journal.booked_on IS 'its day in the books; the first of the open period where event_on is in a closed one';
@@ -89,6 +92,7 @@ CREATE TABLE unposted_event (
     ordinal     int NOT NULL,
     topic       text NOT NULL,
     payload     bytea NOT NULL,
+    subject     text NOT NULL,
     occurred_at timestamptz NOT NULL,
     reason      text NOT NULL,
     detail      text NOT NULL,
@@ -97,6 +101,9 @@ CREATE TABLE unposted_event (
     posted_at   timestamptz
 );
 CREATE INDEX unposted_standing ON unposted_event (parked_at, event_id) WHERE posted_at IS NULL;
+CREATE INDEX unposted_subject ON unposted_event (subject) WHERE posted_at IS NULL;
+CREATE INDEX unposted_reason ON unposted_event (reason, detail) WHERE posted_at IS NULL;
+COMMENT ON COLUMN unposted_event.subject IS 'the exchange or instruction that it tells of; empty where it cannot be read';
 
 -- Accounting periods: calendar months. One that has no row is open.
 -- shard: month

@@ -10,6 +10,7 @@ CREATE TABLE statutory_account (
     first_on     date NOT NULL,
     PRIMARY KEY (account_type, account_id)
 );
+CREATE INDEX statutory_account_by_day ON statutory_account (first_on, account_type, account_id);
 
 -- An account's day: what moved, and where it stands at its end. A day on which nothing moved has no row.
 -- shard: account_id
@@ -24,12 +25,14 @@ CREATE TABLE account_day (
     told         bigint NOT NULL,
     told_at      bigint NOT NULL,
     lines        int NOT NULL CHECK (lines > 0),
+    lines_digest bytea NOT NULL,
     PRIMARY KEY (account_id, book_on),
     CHECK (opening + credits - debits = closing)
 );
 CREATE INDEX account_day_by_day ON account_day (book_on, account_type, account_id);
 COMMENT ON COLUMN account_day.told IS 'the balance that the ledger told with its latest posting; otherwise than closing, one is missing';
 COMMENT ON COLUMN account_day.told_at IS 'the sequence of that posting: a late line may tell of an earlier one';
+COMMENT ON COLUMN account_day.lines_digest IS 'over every field of the day''s lines, in their order';
 
 -- A book's day: per account type, rolled forward.
 -- shard: book_on
@@ -86,7 +89,8 @@ CREATE TABLE over_cap_day (
     PRIMARY KEY (book_on, account_id)
 );
 
--- A day that was made: its digest is over everything above and the day before, so that no day can be rewritten.
+-- A day that was made: its digest is over everything above, the day's trades, the records that stand in it, the law's
+-- figures it was made with, and the day before, so that no day can be rewritten.
 -- shard: book_on
 CREATE TABLE statutory_day (
     book_on         date PRIMARY KEY,
@@ -95,9 +99,14 @@ CREATE TABLE statutory_day (
     lines           bigint NOT NULL,
     late_lines      bigint NOT NULL,
     accounts        bigint NOT NULL,
+    rules           text NOT NULL,
     made_at         timestamptz NOT NULL,
     made_by         text NOT NULL
 );
+COMMENT ON COLUMN statutory_day.rules IS 'caps, rates and the floor in force when the day was made, as JSON';
+
+-- What people record stands, as lines do, in the book of its own day, or of the first one that was not cut yet when it
+-- was recorded (`book_on`): a report of a day that was made counts what stood in the books then, and never changes.
 
 -- 履行保証金の供託・保全契約・信託, 発行保証金: what secures customers' money; a release is negative.
 -- shard: book
@@ -108,6 +117,7 @@ CREATE TABLE safeguard (
     subject      text NOT NULL,
     amount       bigint NOT NULL CHECK (amount <> 0),
     effective_on date NOT NULL,
+    book_on      date NOT NULL CHECK (book_on >= effective_on),
     place        text NOT NULL,
     recorded_at  timestamptz NOT NULL,
     recorded_by  text NOT NULL,
@@ -121,6 +131,7 @@ CREATE TABLE wallet_count (
     wallet      text NOT NULL,
     asset       text NOT NULL,
     counted_on  date NOT NULL,
+    book_on     date NOT NULL CHECK (book_on >= counted_on),
     cold        boolean NOT NULL,
     quantity    bigint NOT NULL CHECK (quantity >= 0),
     recorded_at timestamptz NOT NULL,
@@ -133,6 +144,7 @@ CREATE TABLE wallet_count (
 CREATE TABLE asset_price (
     asset       text NOT NULL,
     price_on    date NOT NULL,
+    book_on     date NOT NULL CHECK (book_on >= price_on),
     unit_price  text NOT NULL,
     source      text NOT NULL,
     recorded_at timestamptz NOT NULL,

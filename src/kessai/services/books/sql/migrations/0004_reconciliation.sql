@@ -108,6 +108,35 @@ CREATE TABLE reconciliation_finding_step (
     PRIMARY KEY (finding_id, sequence)
 );
 
+-- What reconciliations look journals up by.
+CREATE INDEX journal_by_payment ON journal (payment_id) WHERE payment_id IS NOT NULL;
+CREATE INDEX journal_by_processing ON journal (processing_id) WHERE processing_id IS NOT NULL;
+
+-- Seals (封印) over what somebody wrote and no event can prove: journals by hand, accruals and corrections, safeguards,
+-- counts of wallets, prices. One seal a transaction, each over the records it wrote and over the seal before it.
+-- shard: chain
+CREATE TABLE seal (
+    chain   text NOT NULL CHECK (chain IN ('journal', 'safeguard', 'wallet_count', 'asset_price')),
+    number  bigint NOT NULL CHECK (number > 0),
+    records text[] NOT NULL,
+    digest  bytea NOT NULL,
+    seal    bytea NOT NULL,
+    PRIMARY KEY (chain, number)
+);
+COMMENT ON COLUMN seal.records IS 'keys of the sealed rows, parts joined by /';
+
+-- The last seal of each chain; its row is the chain's lock.
+-- shard: chain
+CREATE TABLE seal_head (
+    chain  text PRIMARY KEY,
+    number bigint NOT NULL CHECK (number >= 0),
+    seal   bytea NOT NULL
+) WITH (fillfactor = 50);
+INSERT INTO seal_head (chain, number, seal)
+VALUES ('journal', 0, ''), ('safeguard', 0, ''), ('wallet_count', 0, ''), ('asset_price', 0, '');
+
+GRANT SELECT, INSERT ON seal TO "{role}";
+GRANT SELECT, UPDATE ON seal_head TO "{role}";
 GRANT SELECT, INSERT ON payment_step, staged_record, reconciliation, reconciliation_difference,
     reconciliation_finding, reconciliation_finding_step TO "{role}";
 GRANT DELETE ON staged_record TO "{role}";

@@ -193,6 +193,9 @@ async def test_what_another_service_did_is_not_corrected_here(database: Database
         await o.town.proved()
 
 
+_LINE = {"account": "1110", "amount_minor": 1, "side": Side.DEBIT}
+
+
 def test_nobody_chooses_an_id_that_an_events_journal_has() -> None:
     asked = {"booked_on": "2026-05-09", "description": "x", "lines": [_LINE, _LINE]}
     for journal_id, taken in (("jnl_" + "01" + "0" * 10 + "80008000" + "0" * 12, False), ("jnl_" + "a" * 32, True)):
@@ -202,6 +205,3 @@ def test_nobody_chooses_an_id_that_an_events_journal_has() -> None:
             assert not taken
         else:
             assert taken
-
-
-_LINE = {"account": "1110", "amount_minor": 1, "side": "debit"}

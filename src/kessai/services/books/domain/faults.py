@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncpg
 import msgspec
 
 DETAIL_MAX = 500
 """Letters."""
 
 OF_AN_EVENT = (
-    asyncpg.DataError, asyncpg.CheckViolationError, asyncpg.NotNullViolationError, ArithmeticError, AssertionError,
-    AttributeError, LookupError, TypeError, ValueError, msgspec.MsgspecError,
+    ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError, msgspec.MsgspecError,
 )  # fmt: skip
 """Errors that come back however often the event is tried; whatever concerns the database itself is none of them."""
 

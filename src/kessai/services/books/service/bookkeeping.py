@@ -49,6 +49,9 @@ TOPIC_EXCHANGE = "ledger.exchange"
 MOVED = (InstructionState.DONE, InstructionState.RETURNED)
 """Of an instruction to the bank: something left, or came in."""
 
+FAULTS = (*OF_AN_EVENT, asyncpg.DataError, asyncpg.CheckViolationError, asyncpg.NotNullViolationError)
+"""Errors that come back however often the event is tried, from the database, too."""
+
 Heard: TypeAlias = "Event | StoredEvent"
 E = TypeVar("E")
 
@@ -100,7 +103,7 @@ class Bookkeeper:
         except asyncpg.UniqueViolationError as error:
             self._again = True
             raise Unavailable("booked_already", "Something of this was booked before.") from error
-        except OF_AN_EVENT as error:
+        except FAULTS as error:
             if len(events) > 1:
                 raise
             self._faulty[_event_id(events[0])] = fault_of(error)
@@ -127,7 +130,7 @@ class Bookkeeper:
             return
         try:
             await self._repost(connection, waiting)
-        except OF_AN_EVENT as error:
+        except FAULTS as error:
             self._leaves_waiting = True
             raise Unavailable("waiting_faulty", "Something that waited cannot be written; it is left.") from error
 
@@ -143,7 +146,7 @@ class Bookkeeper:
                 return await self._repost(connection, named)
             except asyncpg.UniqueViolationError:
                 raise
-            except OF_AN_EVENT as error:
+            except FAULTS as error:
                 raise _Faulty(fault_of(error)) from error
 
         try:
@@ -239,7 +242,7 @@ class Bookkeeper:
                 postings: Any = happening.told.postings
                 try:
                     missing.update(posting[1] for posting in postings if posting[1] not in known)
-                except OF_AN_EVENT as error:
+                except FAULTS as error:
                     told[place] = happening._replace(told=fault_of(error))
         if missing:
             self._remember(await directory.load_accounts(connection, missing))
@@ -297,7 +300,7 @@ class Bookkeeper:
                 undone = None if each.reverses is None else _undone(each.reverses, batch, kinds)
                 try:
                     made = statement_of(each, known, rules, happening.at, held.get(each.exchange_id), undone)
-                except OF_AN_EVENT as error:
+                except FAULTS as error:
                     told[place] = happening._replace(told=fault_of(error))
                 else:
                     if made.lines:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 import signal
 import socket
 from collections.abc import AsyncGenerator
@@ -28,6 +29,7 @@ from kessai.foundation.postgres import EmbeddedPostgres
 
 def run(settings: Settings) -> None:
     """Serve until Ctrl-C or SIGTERM; raises OperatorError when it cannot start or cannot go on."""
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")  # children are other programs: nothing to prepare
     uvloop.run(_up(settings))
 
 

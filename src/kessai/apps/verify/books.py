@@ -5,7 +5,7 @@ What the books have not heard yet is worked out from their cursors, event by eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from kessai.apps.verify.checks import BROKEN_MAX, Check, run_check
 from kessai.apps.verify.finding import Report
 from kessai.foundation.db import Connection, Queries, load_queries
 from kessai.services.books.domain.configuration import BooksConfig
+from kessai.services.books.domain.faults import OF_AN_EVENT, fault_of
 from kessai.services.books.domain.rules import BoundLeg
 from kessai.services.books.service.statutory.again import differing_days
 
@@ -43,6 +44,7 @@ STATED = "customers' statements equal the ledger"
 PLACED = "a posting is booked on its type's account"
 BANKED = "the books equal the bank's instructions"
 MADE = "a statutory day stays as it was made"
+READ = "published events can be read"
 STEPPED = "every published step of a payment is kept"
 NO_BOOK = "none"
 """The statutory class of account types that stand in no statutory book."""
@@ -91,13 +93,21 @@ async def check_books(connection: Connection, books: BooksConfig, report: Report
     for check in ALONE:
         await run_check(connection, sql, check, report, schema="books", types={})
     await _check_places(connection, sql, books, report)
-    await _check_ledger(connection, sql, books, report)
-    await _check_bank(connection, sql, books, report)
-    await _check_payments(connection, sql, report)
+    await _reading(_check_ledger(connection, sql, books, report), report)
+    await _reading(_check_bank(connection, sql, books, report), report)
+    await _reading(_check_payments(connection, sql, report), report)
     await _check_days(connection, books, report)
-    await check_again(connection, sql, books, report)
-    await check_steps(connection, sql, report)
+    await _reading(check_again(connection, sql, books, report), report)
+    await _reading(check_steps(connection, sql, report), report)
     await check_seals(connection, sql, report)
+
+
+async def _reading(check: Awaitable[None], report: Report) -> None:
+    """A check that reads published events: one that cannot be read, because somebody changed it, is a finding."""
+    try:
+        await check
+    except OF_AN_EVENT as error:
+        report.add(READ, "outbox", "", fault_of(error))
 
 
 async def _check_days(connection: Connection, books: BooksConfig, report: Report) -> None:

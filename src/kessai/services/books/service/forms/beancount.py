@@ -8,45 +8,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import date, timedelta
-from typing import BinaryIO
 
-from kessai.services.books.domain.exporting import Balances, JournalBook, Voucher, VoucherLine
+from kessai.services.books.domain.exporting import Balances, Voucher, VoucherLine
 from kessai.services.books.service.forms.cells import decimal_text
+from kessai.services.books.service.forms.plain_text import PlainTextPen
 
 _LINK = re.compile(r"[A-Za-z0-9_/.-]+\Z")
 
 
-class BeancountPen:
+class BeancountPen(PlainTextPen):
     """One transaction a journal; at each month's end the balances that must have come of them."""
-
-    left_out = 0
-
-    def __init__(self, book: JournalBook, out: BinaryIO) -> None:
-        self._out, self._book = out, book
-        self._paths = {account.code: account.path for account in book.accounts}
-        self._standings = list(book.standings)
-        self._write(self._head())
-
-    def vouchers(self, vouchers: list[Voucher]) -> None:
-        """Write some journals; before the first of a month, the balances at the end of the one before."""
-        lines: list[str] = []
-        for voucher in vouchers:
-            lines += self._asserted(voucher.booked_on)
-            lines += self._transaction(voucher)
-        self._write(lines)
-
-    def close(self) -> None:
-        """Write the balances that are still to be asserted."""
-        self._write(self._asserted(self._book.until + timedelta(days=1)))
 
     def _head(self) -> Iterable[str]:
         book = self._book
         yield f'option "title" "kessai {book.since} - {book.until}"'
         yield 'option "operating_currency" "JPY"'
         yield ""
-        for asset in sorted(
-            {asset for _, balances in [*book.standings, (None, book.opening)] for _, asset in balances}
-        ):
+        for asset in self.assets:
             yield f"{book.since} commodity {asset}"
         yield ""
         for account in book.accounts:
@@ -77,20 +55,12 @@ class BeancountPen:
             if value:
                 yield f"    {name}: {quoted(value)}"
 
-    def _asserted(self, before: date) -> list[str]:
-        lines: list[str] = []
-        while self._standings and self._standings[0][0] < before:
-            day, balances = self._standings.pop(0)
-            lines += [*self._balances(day + timedelta(days=1), balances), ""]
-        return lines
-
     def _balances(self, day: date, balances: Balances) -> Iterable[str]:
-        """Beancount holds a balance against the morning of its day; `~ 0` allows no tolerance."""
+        """Beancount holds a balance against the morning of its day: the next; `~ 0` allows no tolerance."""
+        morning = day + timedelta(days=1)
         for (account, asset), amount in sorted(balances.items()):
-            yield f"{day} balance {self._paths[account]}  {decimal_text(amount, asset)} ~ 0 {asset}"
-
-    def _write(self, lines: Iterable[str]) -> None:
-        self._out.write("".join(f"{line}\n" for line in lines).encode())
+            yield f"{morning} balance {self._paths[account]}  {decimal_text(amount, asset)} ~ 0 {asset}"
+        yield ""
 
 
 def _about(voucher: Voucher) -> Iterable[tuple[str, str]]:

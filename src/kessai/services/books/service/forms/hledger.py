@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, timedelta
-from typing import BinaryIO
+from datetime import date
 
-from kessai.services.books.domain.exporting import Balances, JournalBook, Voucher
+from kessai.services.books.domain.exporting import Balances, Voucher
 from kessai.services.books.service.forms.cells import decimal_text, exponent_of
+from kessai.services.books.service.forms.plain_text import PlainTextPen
 
 _TYPES = {"asset": "A", "liability": "L", "equity": "E", "income": "R", "expense": "X"}
 _CLEAN = str.maketrans({";": " ", "|": " ", "\n": " ", "\r": " ", "\t": " "})
 
 
-class HledgerPen:
+class HledgerPen(PlainTextPen):
     """One transaction a journal; at each month's end one that moves nothing and asserts every balance."""
-
-    left_out = 0
-
-    def __init__(self, book: JournalBook, out: BinaryIO) -> None:
-        self._out, self._book = out, book
-        self._paths = {account.code: account.path for account in book.accounts}
-        self._standings = list(book.standings)
-        self._write(self._head())
-
-    def vouchers(self, vouchers: list[Voucher]) -> None:
-        """Write some journals; before the first of a month, the balances at the end of the one before."""
-        lines: list[str] = []
-        for voucher in vouchers:
-            lines += self._asserted(voucher.booked_on)
-            lines += self._transaction(voucher)
-        self._write(lines)
-
-    def close(self) -> None:
-        """Write the balances that are still to be asserted."""
-        self._write(self._asserted(self._book.until + timedelta(days=1)))
 
     def _head(self) -> Iterable[str]:
         book = self._book
         yield f"; kessai {book.since} - {book.until}"
         yield "decimal-mark ."
-        for asset in sorted(
-            {asset for _, balances in [*book.standings, (None, book.opening)] for _, asset in balances}
-        ):
+        for asset in self.assets:
             yield f"commodity 1000.{'0' * exponent_of(asset)} {asset}"
         for account in book.accounts:
             yield f"account {account.path}  ; type:{_TYPES[account.section]}, name_ja:{tagged(account.name_ja)}"
@@ -72,12 +50,6 @@ class HledgerPen:
             yield f"    {self._paths[line.account]}  {decimal_text(line.amount, line.asset)} {line.asset}{tag}"
         yield ""
 
-    def _asserted(self, before: date) -> list[str]:
-        lines: list[str] = []
-        while self._standings and self._standings[0][0] < before:
-            lines += self._balances(*self._standings.pop(0))
-        return lines
-
     def _balances(self, day: date, balances: Balances) -> Iterable[str]:
         if not balances:
             return
@@ -86,9 +58,6 @@ class HledgerPen:
             zero = decimal_text(0, asset)
             yield f"    {self._paths[account]}  {zero} {asset} = {decimal_text(amount, asset)} {asset}"
         yield ""
-
-    def _write(self, lines: Iterable[str]) -> None:
-        self._out.write("".join(f"{line}\n" for line in lines).encode())
 
 
 def _line(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kessai.foundation.calendar import ONE_DAY
 from kessai.foundation.db import Database
 from kessai.foundation.errors import Conflict, Invalid, NotFound, Refused
 from kessai.services.books.api.statutory import (
@@ -20,7 +21,6 @@ from kessai.services.books.api.statutory import (
     SafeguardMeans,
     WalletCount,
 )
-from kessai.services.books.domain.calendar import ONE_DAY
 from kessai.services.books.service.statutory.desk import SUBSCRIPTION, StatutoryDesk
 
 from .statutory_world import World, at, rules_of, world_of

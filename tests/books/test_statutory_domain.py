@@ -10,15 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kessai.foundation.calendar import is_business_day, months_after, next_business_day
 from kessai.foundation.config import ConfigError
 from kessai.services.books.domain.calendar import (
     FUNDS_TRANSFER_BASE_DATES,
     PREPAID_BASE_DATES,
     is_base_date,
-    is_business_day,
     last_base_date,
-    months_after,
-    next_business_day,
     period_of,
 )
 from kessai.services.books.domain.statutory.days import DayRules

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kessai.foundation.calendar import ONE_DAY
 from kessai.foundation.db import Database
 from kessai.services.books.api.statutory import (
     AssetPrice,
@@ -20,7 +21,6 @@ from kessai.services.books.api.statutory import (
     SafeguardMeans,
     WalletCount,
 )
-from kessai.services.books.domain.calendar import ONE_DAY
 
 from .statutory_world import World, at, rows_of, world_of
 

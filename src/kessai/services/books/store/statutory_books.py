@@ -10,9 +10,9 @@ from typing import TypeAlias, TypeVar
 
 import asyncpg
 
+from kessai.foundation.calendar import ONE_DAY
 from kessai.foundation.clock import business_date
 from kessai.foundation.db import Database, load_queries
-from kessai.services.books.domain.calendar import ONE_DAY
 from kessai.services.books.domain.statutory.days import BookDay, CategoryDay, SecurityDay
 from kessai.services.books.store import ROLE
 from kessai.services.books.store.statutory_days import read_feed

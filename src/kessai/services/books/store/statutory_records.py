@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import asyncpg
 
+from kessai.foundation.calendar import ONE_DAY
 from kessai.foundation.db import Connection, Database, load_queries
-from kessai.services.books.domain.calendar import ONE_DAY
 from kessai.services.books.store import ROLE
 from kessai.services.books.store.seals import Chain, seal
 

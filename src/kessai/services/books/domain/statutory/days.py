@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from kessai.foundation.calendar import ONE_DAY, is_business_day
 from kessai.foundation.clock import TOKYO
-from kessai.services.books.domain.calendar import ONE_DAY, is_business_day
 from kessai.services.books.domain.statutory.figures import security_of
 from kessai.services.books.domain.statutory.rules import SecurityRules, StatutoryRules
 

@@ -11,15 +11,9 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
+from kessai.foundation.calendar import business_day_on_or_after, months_after
 from kessai.foundation.money import ASSET_EXPONENTS
-from kessai.services.books.domain.calendar import (
-    PREPAID_BASE_DATES,
-    Period,
-    business_day_on_or_after,
-    last_base_date,
-    months_after,
-    period_of,
-)
+from kessai.services.books.domain.calendar import PREPAID_BASE_DATES, Period, last_base_date, period_of
 from kessai.services.books.domain.statutory.rules import (
     Category,
     FundsTransferRules,

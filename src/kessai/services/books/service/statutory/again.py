@@ -8,8 +8,8 @@ from datetime import date
 
 import msgspec
 
+from kessai.foundation.calendar import ONE_DAY
 from kessai.foundation.db import Connection
-from kessai.services.books.domain.calendar import ONE_DAY
 from kessai.services.books.domain.statutory.days import GENESIS, CategoryDay, DayContent, DayRules, securities
 from kessai.services.books.domain.statutory.rules import CATEGORIES, StatutoryRules
 from kessai.services.books.store import statutory_days as store

@@ -7,10 +7,10 @@ from datetime import date, timedelta
 
 import structlog
 
+from kessai.foundation.calendar import ONE_DAY
 from kessai.foundation.clock import Clock, business_date
 from kessai.foundation.db import Connection, Database
 from kessai.foundation.errors import Conflict, Invalid, Unavailable
-from kessai.services.books.domain.calendar import ONE_DAY
 from kessai.services.books.domain.statutory.days import (
     GENESIS,
     DayContent,

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+from kessai.foundation.calendar import is_business_day
 from kessai.foundation.db import Database
-from kessai.services.books.domain.calendar import (
-    FUNDS_TRANSFER_BASE_DATES,
-    PERIOD_DAYS_MAX,
-    is_base_date,
-    is_business_day,
-)
+from kessai.services.books.domain.calendar import FUNDS_TRANSFER_BASE_DATES, PERIOD_DAYS_MAX, is_base_date
 from kessai.services.books.domain.statutory.figures import (
     DepositPeriod,
     Requirement,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 
+from kessai.foundation.calendar import ONE_DAY
 from kessai.foundation.db import Database
-from kessai.services.books.domain.calendar import ONE_DAY, PREPAID_BASE_DATES, is_base_date
+from kessai.services.books.domain.calendar import PREPAID_BASE_DATES, is_base_date
 from kessai.services.books.domain.statutory.figures import base_date_of, is_exempt, prepaid_deposit
 from kessai.services.books.domain.statutory.rules import StatutoryRules
 from kessai.services.books.domain.table import Report, Row

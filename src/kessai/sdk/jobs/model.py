@@ -1,0 +1,49 @@
+"""What a dated job is, is asked and answers. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from kessai.foundation.contract import Message
+from kessai.sdk.workflow import Definition
+
+
+class JobOrder(Message, frozen=True):
+    """What a run of a dated job is asked: the argument of its workflow."""
+
+    name: str
+    """Such as `settlement.daily`."""
+    day: date
+    """The business date (Asia/Tokyo) that it is for."""
+    attempt: int = 1
+    """A job may be run again for a day that was done: it then finds nothing left to do, or what came since."""
+    dry_run: bool = False
+    """Say what would be done; write nothing, move nothing."""
+
+
+class JobDone(Message, frozen=True):
+    """What a run came to."""
+
+    done: int
+    """How much it did (of a dry run: would do), in the job's own unit."""
+    note: str = ""
+    """One sentence for the operator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatedJob:
+    """A job with a run per business date, and when it falls due by itself."""
+
+    name: str
+    """`<service>.<job>`."""
+    summary: str
+    definition: Definition[Any, Any, Any]
+    """Of a workflow `(wf, JobOrder) -> JobDone`."""
+    at: str
+    """The time of day (Asia/Tokyo) at which it falls due, `HH:MM`."""
+    days_back: int = 0
+    """The run that falls due on a day is for so many days before it: 1, for a job that closes the day before."""
+    business_days: bool = False
+    """Whether it falls due on banks' business days only."""

@@ -1,0 +1,11 @@
+"""The schema `settlement` and nothing else: every function takes lists, in a fixed number of statements."""
+
+from kessai.foundation.db import role_of
+from kessai.foundation.migrations import SchemaSpec
+
+SCHEMA = SchemaSpec(
+    service="settlement",
+    package="kessai.services.settlement",
+    components=("kessai.foundation.events", "kessai.sdk.workflow", "kessai.sdk.jobs"),
+)
+ROLE = role_of("settlement")

@@ -15,6 +15,7 @@ from kessai.foundation import db
 from kessai.foundation.config import Settings
 from kessai.foundation.db import Connection
 from kessai.foundation.events import relay, subscription
+from kessai.services.settlement import subscribers as fees
 from kessai.services.tracer import subscribers
 from kessai.services.tracer.service import board
 from kessai.simulators.bank import BankSimulator
@@ -56,6 +57,7 @@ async def platform(
     monkeypatch.setattr(subscription, "POLL_S", subscription.POLL_S_MAX)
     monkeypatch.setattr(board, "POLL_S", board.POLL_S_MAX)
     monkeypatch.setattr(subscribers, "POLL_S", subscribers.POLL_S_MAX)
+    monkeypatch.setattr(fees, "POLL_S", fees.POLL_S_MAX)
     bank, cards = BankSimulator(), CardGatewaySimulator()
     await bank.start()
     await cards.start()
@@ -81,8 +83,8 @@ async def test_an_idle_platform_issues_fewer_than_five_statements_a_second(
     at_rest = statements.total() / WATCHED_S
     statements.clear()
     await jobs.run_due(platform, housekeeping=False)
-    of_jobs = statements.total() / jobs.PERIOD_S
+    of_jobs = statements.total() / jobs.PERIOD_S_MAX
     statements.clear()
     await jobs.run_due(platform)
-    of_jobs += statements.total() / jobs.PERIOD_S / jobs.TURNS_OF_HOUSEKEEPING
+    of_jobs += statements.total() / jobs.PERIOD_S_MAX / jobs.TURNS_OF_HOUSEKEEPING
     assert 0 < at_rest + of_jobs < STATEMENTS_A_SECOND_MAX, (at_rest, of_jobs)

@@ -210,7 +210,7 @@ async def test_what_only_the_bank_knows_is_found(proven: Proven) -> None:
 async def test_a_statement_that_its_orders_do_not_explain_is_found(proven: Proven) -> None:
     books, report = proven.lane.bank.books, Report()
     done = next(each for each in books.orders.values() if each.kind == "debit" and each.state == "done")
-    books._book(done, 1, "debit", done.at)  # pyright: ignore[reportPrivateUsage]  # a line too many
+    books.book(done.id, 1, "debit", done.at)  # a line too many
     compare_bank([], books, (), report)
     (finding,) = report.findings
     assert (finding.key, finding.sentence.endswith(f"the statement says {done.amount + 1}")) == (done.id, True)

@@ -205,3 +205,17 @@ async def test_without_a_vault_key_nothing_is_registered(world: World) -> None:
     keyless = world.another_process(vault=Vault([]))
     assert await _code(keyless.register_account(registration())) == "vault_not_configured"
     assert await keyless.reseal_accounts() == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [
+        ({"bank_code": "9998"}, "no_such_bank"),
+        ({"bank_code": "0005", "branch_code": "000"}, "no_such_branch"),
+    ],
+)
+async def test_a_bank_and_a_branch_must_exist(world: World, place: dict[str, str], code: str) -> None:
+    with pytest.raises(PaymentError) as caught:
+        await world.account(**place)
+    assert caught.value.code == code
+    assert not any(each.verb == "check" for each in world.simulator.requests)

@@ -12,10 +12,10 @@ from kessai.foundation.errors import PaymentError
 from kessai.foundation.ids import new_id
 from kessai.foundation.outbound import Outbound, Unanswered
 from kessai.sdk.workflow.testing import CrashAt
-from kessai.services.bank import workflows
 from kessai.services.bank.api import BankAccount, DebitIn, InquireInstruction, Instruction, TransferOut
 from kessai.services.bank.api import InstructionState as S
 from kessai.services.bank.gateways import HttpBank
+from kessai.services.bank.workflows import instructing
 from kessai.simulators.bank import Fate
 from kessai.simulators.faults import PRESETS, Fault
 from tests.bank.world import World, eventually
@@ -27,9 +27,9 @@ FINAL = (S.DONE, S.FAILED, S.RETURNED)
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    monkeypatch.setattr(workflows, "ANSWER_S", 1.0)
-    monkeypatch.setattr(workflows, "PAUSE_S", 0.05)
-    monkeypatch.setattr(workflows, "PAUSE_S_MAX", 0.2)
+    monkeypatch.setattr(instructing, "ANSWER_S", 1.0)
+    monkeypatch.setattr(instructing, "PAUSE_S", 0.05)
+    monkeypatch.setattr(instructing, "PAUSE_S_MAX", 0.2)
 
 
 async def _instructed(world: World, account: BankAccount, verb: str) -> Instruction:

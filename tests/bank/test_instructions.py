@@ -301,7 +301,7 @@ async def test_what_the_bank_did_on_its_own_is_found(world: World) -> None:
 
 
 async def test_a_long_statement_is_read_page_by_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kessai.services.bank.gateways.STATEMENT_AT_ONCE", 3)
+    monkeypatch.setattr("kessai.services.bank.gateways.http.STATEMENT_AT_ONCE", 3)
     monkeypatch.setattr("kessai.services.bank.service.verbs.PAGE", 3)
     account = await world.account()
     made = [await world.transfer(account, amount) for amount in range(1, 11)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -16,7 +17,7 @@ from kessai.foundation.events import Event, Relay
 from kessai.foundation.ids import new_id
 from kessai.foundation.outbound import Destination
 from kessai.foundation.vault import Vault, new_vault_key, read_vault_keys
-from kessai.sdk.workflow.testing import CrashAt
+from kessai.sdk.workflow.journal import FlushHook
 from kessai.services.bank.api import (
     BankAccount,
     DebitIn,
@@ -28,8 +29,8 @@ from kessai.services.bank.api import (
     RegisterBankAccount,
     TransferOut,
 )
-from kessai.services.bank.domain import Patience
-from kessai.services.bank.gateways import HttpBank
+from kessai.services.bank.domain import FileTerms, Patience
+from kessai.services.bank.gateways import BankFiles, HttpBank, HttpFiles, files_destination
 from kessai.services.bank.service import BankService
 from kessai.simulators.bank import KEY, BankSimulator
 from kessai.simulators.bank.books import CLIENT_BALANCE
@@ -66,7 +67,13 @@ class World:
         self.bank = self.another_process()
 
     def another_process(
-        self, *, vault: Vault | None = None, crash: CrashAt | None = None, patience: Patience | None = None
+        self,
+        *,
+        vault: Vault | None = None,
+        crash: FlushHook | None = None,
+        patience: Patience | None = None,
+        files: BankFiles | None = None,
+        terms: FileTerms | None = None,
     ) -> BankService:
         """A bank service that shares nothing with the first but the database and the bank."""
         way = Destination(
@@ -77,7 +84,15 @@ class World:
             breaker_failures=1000,
         )
         return BankService(
-            self.database, self.clock, HttpBank(way), vault or self.vault, patience, lease_s=LEASE_S, hook=crash
+            self.database,
+            self.clock,
+            HttpBank(way),
+            vault or self.vault,
+            patience,
+            files=files or HttpFiles(replace(files_destination(way), timeout_s=way.timeout_s)),
+            terms=terms,
+            lease_s=LEASE_S,
+            hook=crash,
         )
 
     async def account(self, **other: object) -> BankAccount:

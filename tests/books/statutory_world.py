@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from importlib import resources
 from typing import Any
 
 from kessai.foundation.clock import business_date
@@ -15,7 +16,7 @@ from kessai.foundation.events import Relay
 from kessai.services.books.api.statutory import GetStatutoryDay, MakeStatutoryDay, StatutoryDay
 from kessai.services.books.domain.configuration import read_books
 from kessai.services.books.domain.statutory.days import end_of
-from kessai.services.books.domain.statutory.rules import StatutoryRules, read_statutory
+from kessai.services.books.domain.statutory.rules import StatutoryConfig, read_statutory
 from kessai.services.books.domain.table import Report, Row
 from kessai.services.books.service.asked import Asked
 from kessai.services.books.service.bookkeeping import Bookkeeper
@@ -27,20 +28,32 @@ from tests.ledger.book import Book, FakeClock, start
 PART_OF_DAY = timedelta(hours=9)
 
 
-def rules_of(*changes: tuple[str, str]) -> StatutoryRules:
+def rules_of(*changes: tuple[str, str]) -> StatutoryConfig:
     """The platform's own configuration, with texts in it replaced."""
     return read_statutory(document_of(*changes), {each.code: each.statutory_class for each in load_account_types()})
 
 
 def document_of(*changes: tuple[str, str]) -> TomlDocument:
     """The platform's own file, with texts in it replaced."""
-    from importlib import resources
+    return TomlDocument(shipped(*changes), load_toml("kessai.config", "statutory.toml").source)
 
+
+def shipped(*changes: tuple[str, str]) -> str:
+    """The text of the platform's own file, with texts in it replaced."""
     text = resources.files("kessai.config").joinpath("statutory.toml").read_text(encoding="utf-8")
     for old, new in changes:
         assert old in text, old
         text = text.replace(old, new)
-    return TomlDocument(text, load_toml("kessai.config", "statutory.toml").source)
+    return text
+
+
+def versions_of(since: date, *changes: tuple[str, str]) -> StatutoryConfig:
+    """The platform's own configuration, and from a day on the same with texts in it replaced."""
+    first, second = shipped(), shipped(*changes)
+    text = second[second.index("[[version]]") :]
+    text = text.replace("number = 1", "number = 2", 1).replace("valid_from = 2020-01-01", f"valid_from = {since}", 1)
+    classes = {each.code: each.statutory_class for each in load_account_types()}
+    return read_statutory(TomlDocument(f"{first}\n{text}", "statutory.toml"), classes)
 
 
 def at(day: date, hour: int = 12) -> datetime:
@@ -51,7 +64,7 @@ def at(day: date, hour: int = 12) -> datetime:
 class World:
     """A ledger, its feed, and the statutory desk."""
 
-    def __init__(self, database: Database, clock: FakeClock, book: Book, rules: StatutoryRules) -> None:
+    def __init__(self, database: Database, clock: FakeClock, book: Book, rules: StatutoryConfig) -> None:
         self.database = database
         self.clock = clock
         self.book = book
@@ -118,7 +131,7 @@ async def rows_of(report: Report) -> list[dict[str, object]]:
 
 @asynccontextmanager
 async def world_of(
-    database: Database, first: datetime, rules: StatutoryRules | None = None
+    database: Database, first: datetime, rules: StatutoryConfig | None = None
 ) -> AsyncGenerator[World]:  # fmt: skip
     """A world that begins at an instant."""
     clock = FakeClock(first)

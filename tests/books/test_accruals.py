@@ -158,3 +158,27 @@ async def test_only_a_month_that_has_ended_is_accrued(database: Database) -> Non
     async with office(database) as o:
         with require_refusal("period_not_ended"):
             await o.desk.accrue_period(AccruePeriod(month="2026-05"))
+
+
+BONUS = """
+[[accrual]]
+name = "bonus"
+name_ja = "賞与引当金"
+method = "target"
+of = ["4910"]
+of_side = "credit"
+share = "0.10"
+account = "2320"
+side = "credit"
+counter = "5220"
+"""
+
+
+async def test_a_share_of_what_was_earned_is_of_what_the_year_earned(database: Database) -> None:
+    async with office(database, closing=BONUS) as o:
+        await o.post(date(2026, 3, 31), "1110 90000 | 4910 90000")
+        await o.post(date(2026, 4, 20), "1110 10000 | 4910 10000")
+        await o.close("2026-03")
+        assert (await o.closing("2026-03"))["2320"] == -9_000
+        await o.close("2026-04")
+        assert (await o.closing("2026-04"))["2320"] == -1_000

@@ -29,6 +29,7 @@ from kessai.services.books.service import reporting
 from kessai.services.books.service.accounting import AccountingDesk
 from kessai.services.books.service.reporting import ReportingDesk
 from kessai.services.books.service.reports import Reports
+from tests.books.office import office
 from tests.books.town import Town, config, town
 
 DAYS = 29
@@ -67,7 +68,7 @@ async def month(database: Database) -> AsyncGenerator[tuple[Town, ReportingDesk]
         await _live(t)
         books = config()
         desk = AccountingDesk(database, t.clock, books, bookkeeper=t.bookkeeper)
-        yield t, ReportingDesk(database, t.clock, books, Reports(desk.offers()))
+        yield t, ReportingDesk(database, t.clock, books, Reports(desk.offers()), desk.fiscal_year)
 
 
 async def _file(desk: ReportingDesk, name: str, form: str, *filters: str) -> tuple[ReportFile, bytes]:
@@ -149,6 +150,27 @@ async def test_a_range_brings_forward_what_was_before_it(database: Database, tmp
         assert len(await t.balances()) > 10
 
 
+async def test_a_month_of_the_new_year_is_exported_with_what_its_trial_balance_tells(
+    database: Database, tmp_path: Path
+) -> None:
+    async with office(database) as o:
+        await o.post(date(2026, 3, 31), "1110 1000000 | 3110 1000000")
+        await o.post(date(2026, 3, 31), "1110 50000 | 4910 50000")
+        await o.post(date(2026, 4, 20), "1110 11000 | 4910 11000 out10 incl")
+        desk = ReportingDesk(database, o.town.clock, config(), Reports(o.desk.offers()), o.desk.fiscal_year)
+        asked = GetReport(name="journal", format="beancount", since=date(2026, 4, 1), until=date(2026, 4, 30))
+        file, tools = tmp_path / "april.beancount", Path(sys.executable).parent
+        await asyncio.to_thread(file.write_text, (await desk.get_report(asked)).content)
+        checked = await _ran(tools / "bean-check", file)
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+        query = "SELECT account, sum(number) AS amount GROUP BY account"
+        listed = (await _ran(tools / "bean-query", "-f", "csv", file, query)).stdout
+        rows = csv.DictReader(io.StringIO(listed))
+        found = {_code(row["account"]): Decimal(row["amount"].strip()) for row in rows}
+        assert {code: amount for code, amount in found.items() if amount} == await o.closing("2026-04")
+        assert found["3210"] == -50_000
+
+
 async def test_yayoi_rows_add_up_to_our_yen_balances(database: Database) -> None:
     async with month(database) as (t, desk):
         report, content = await _file(desk, "journal", "yayoi")
@@ -220,7 +242,7 @@ async def test_what_cannot_be_reported_is_refused_by_its_code(database: Database
         books = config()
         desk = AccountingDesk(database, t.clock, books, bookkeeper=t.bookkeeper)
         with pytest.raises((Invalid, NotFound)) as refused:
-            await ReportingDesk(database, t.clock, books, Reports(desk.offers())).get_report(asked)
+            await ReportingDesk(database, t.clock, books, Reports(desk.offers()), desk.fiscal_year).get_report(asked)
         assert refused.value.code == code
 
 
@@ -239,4 +261,8 @@ async def test_a_report_that_a_door_cannot_carry_is_refused(
         accounting = AccountingDesk(database, t.clock, books, bookkeeper=t.bookkeeper)
         t.clock.advance(days=40)
         with pytest.raises(Refused, match="report_too_large"):
-            await _file(ReportingDesk(database, t.clock, books, Reports(accounting.offers())), "journal", form)
+            await _file(
+                ReportingDesk(database, t.clock, books, Reports(accounting.offers()), accounting.fiscal_year),
+                "journal",
+                form,
+            )

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kessai.foundation.db import Database
-from kessai.services.books.domain.given_back import Taxed
+from kessai.services.books.domain.given_back import Legs, Taxed, give_back
 from kessai.services.books.domain.rules import TaxCode
-from tests.books.town import Town, town
+from tests.books.test_rules import shipped
+from tests.books.town import Town, config, town
 
 CODES = [
     TaxCode(name_ja="税", direction="output", rate_bps=rate, account="2310", rounding=rounding, code="out")
@@ -52,6 +53,39 @@ def test_a_leg_of_several_postings_gives_all_their_taxes_back(code: TaxCode, pos
     for each in reversed(postings):
         leg.give_back(-each, code)
     assert leg.tax_back == -leg.tax
+
+
+async def test_fees_are_taxed_or_exempt_as_their_kind_is(database: Database) -> None:
+    async with town(database) as t:
+        await t.book.move("mer:1/unsettled_sales 1_100 > internal:merchant_fee/fee_income 1_100", kind="merchant_fee")
+        exempt = "mer:1/unsettled_sales 1_100 > internal:merchant_fee_exempt/fee_income 1_100"
+        await t.book.move(exempt, name="exempt", kind="merchant_fee_exempt")
+        await t.book.move("mer:1/unsettled_sales 330 > mer:1/settled_sales 330", kind="clearing")
+        transfer = "mer:1/settled_sales 330 > internal:transfer_fee/fee_income 330"
+        await t.book.move(transfer, name="transfer", kind="transfer_fee")
+        await t.heard()
+        fees = {"4110": -1_000, "4130": -300, "4140": -1_100, "2310": -130}
+        assert await t.balances() == {"2210": 2_530, **fees}
+        for name, part in (("exempt", 1_100), ("transfer", 330)):
+            await t.book.reverse(name, part, kind="refund")
+        await t.heard()
+        assert await t.balances() == {"2210": 1_430, "2220": -330, "4110": -1_000, "2310": -100}
+        await t.proved()
+
+
+async def test_what_a_merchant_owes_is_an_asset_until_it_is_set_off_or_repaid(database: Database) -> None:
+    async with town(database) as t:
+        await t.book.move("mer:1/settled_claims 2_000 > mer:1/unsettled_sales 2_000", kind="shortfall")
+        await t.heard()
+        assert await t.balances() == {"1320": 2_000, "2210": -2_000}
+        await t.book.move("mer:1/unsettled_sales 2_000 > mer:1/settled_sales 2_000", kind="clearing")
+        await t.book.move("mer:1/settled_sales 1_200 > mer:1/settled_claims 1_200", kind="claim_offset")
+        repaid = "internal:bank_deposit/deposit 500 > mer:1/settled_claims 500"
+        await t.book.move(repaid, kind="claim_repayment")
+        await t.book.move("internal:bank/bank_in_transit 300 > mer:1/settled_claims 300", kind="claim_repayment")
+        await t.heard()
+        assert await t.balances() == {"1210": 500, "1230": 300, "2220": -800}
+        await t.proved()
 
 
 WITHDRAWAL = "cus:1/funds 1_032 > internal:bank/bank_in_transit 1_000 + internal:withdrawal_fee/fee_income 32"
@@ -98,7 +132,6 @@ async def test_what_is_taken_back_of_a_refund_takes_its_tax_along(database: Data
 async def test_parts_that_stood_unposted_give_back_what_is_left_of_the_tax(database: Database) -> None:
     from kessai.services.books.service.bookkeeping import Bookkeeper
     from tests.books.test_posting import rules_without
-    from tests.books.town import config
 
     async with town(database, config(rules=rules_without("withdrawal"))) as t:
         await begun(t)
@@ -112,3 +145,62 @@ async def test_parts_that_stood_unposted_give_back_what_is_left_of_the_tax(datab
             assert (await mended.repost(standing[-1:] + standing[:1])).posted
         assert await t.balances() == {"1210": 5_000, "2110": -5_000}
         await t.proved()
+
+
+def rate_changes_on(day: str, leg: str) -> str:
+    """The platform's rules, with a second version that taxes what withdrawals cost otherwise."""
+    first = shipped("posting_rules.toml")
+    second = first[first.index("[[version]]") :].replace("number = 1", "number = 2").replace("2020-01-01", day)
+    code = """  [version.tax.out20]
+  name_ja = "課税売上 20%"
+  direction = "output"
+  rate_bps = 2_000
+  account = "2310"
+
+  [version.legs]
+"""
+    second = second.replace("  [version.legs]\n", code, 1)
+    old = 'fee_income = { account = "4190", tax = "out10",'
+    assert old in second
+    return first + "\n" + second.replace(old, f'fee_income = {{ account = "4190",{leg}')
+
+
+@pytest.mark.parametrize("leg", [' tax = "out20",', ""], ids=["another rate", "no tax any more"])
+async def test_what_was_sold_before_a_change_of_the_rate_is_given_back_at_its_own(database: Database, leg: str) -> None:
+    async with town(database, config(rules=rate_changes_on("2026-04-02", leg))) as t:
+        await begun(t)
+        await t.heard()
+        t.clock.advance(days=2)
+        await t.book.move(WITHDRAWAL, name="dearer", kind="withdrawal")
+        for _ in range(4):
+            await t.book.reverse("out", 258, kind="refund")
+        await t.heard()
+        back = await t.database.fetch(
+            None,
+            "SELECT DISTINCT e.tax_code FROM books.entry AS e JOIN books.journal AS j USING (journal_id)"
+            " WHERE j.action = 'reversed' AND e.account_type = 'fee_income'",
+        )
+        assert [row["tax_code"] for row in back] == ["out10"]
+        tax = {' tax = "out20",': 5, "": 0}[leg]
+        standing = {"1210": 5_000, "1230": -1_000, "2110": -3_968, "2310": -tax, "4120": tax - 32}
+        assert await t.balances() == {name: amount for name, amount in standing.items() if amount}
+        await t.proved()
+
+
+def test_parts_of_several_rates_are_given_back_one_after_the_other_and_taken_again() -> None:
+    codes = {
+        name: TaxCode(name_ja="税", direction="output", rate_bps=rate, account="2310", code=name)
+        for name, rate in (("a", 1_000), ("b", 2_000))
+    }
+    place = ("fee_income", "internal:fee", "JPY")
+    legs: Legs = {(*place, "a"): Taxed(gross=-110, tax=-10), (*place, "b"): Taxed(gross=-120, tax=-20)}
+
+    def moved(amount: int) -> list[tuple[str, int, int]]:
+        return [(each.code.code, each.amount, each.tax) for each in give_back(legs, place, amount, codes)]
+
+    assert moved(55) == [("a", 55, 5)]
+    assert moved(100) == [("a", 55, 5), ("b", 45, 7)]
+    assert moved(-10) == [("a", -10, -1)]
+    assert moved(85) == [("a", 10, 1), ("b", 75, 13)]
+    assert all(each.tax_back == -each.tax for each in legs.values())
+    assert give_back(legs, ("funds", "", "JPY"), 5, codes) == []

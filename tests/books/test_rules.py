@@ -16,7 +16,7 @@ from kessai.services.ledger.domain.types import load_account_types
 from kessai.services.payment.domain.kinds import load_kinds
 from tests.books.town import config
 
-TYPES = [each.code for each in load_account_types()]
+TYPES = {each.code: each.asset for each in load_account_types()}
 
 
 def shipped(name: str) -> str:
@@ -187,13 +187,15 @@ def test_versions_neither_overlap_nor_leave_gaps(what: str) -> None:
 
 
 def test_a_version_holds_from_its_day_until_the_next_ones() -> None:
-    two = RULES_TWO.replace("2020-01-01", "2026-10-01").replace("1_000", "800")
+    two = RULES_TWO.replace("2020-01-01", "2026-10-01").replace(
+        "rate_bps = 1_000", 'rate_bps = 1_000\n  rounding = "half_up"'
+    )
     rules = config(CHART, RULES.replace("number = 1", "number = 1\nvalid_until = 2026-09-30") + two).rules
     found = {day: rules.on(day) for day in (date(2019, 12, 31), date(2026, 9, 30), date(2026, 10, 1))}
-    assert {day: each and each.tax["out10"].rate_bps for day, each in found.items()} == {
+    assert {day: each and each.tax["out10"].rounding for day, each in found.items()} == {
         date(2019, 12, 31): None,
-        date(2026, 9, 30): 1_000,
-        date(2026, 10, 1): 800,
+        date(2026, 9, 30): "down",
+        date(2026, 10, 1): "half_up",
     }
 
 
@@ -203,9 +205,48 @@ def test_rules_are_checked_against_every_version_of_the_chart_that_holds_meanwhi
         config(CHART + without, RULES)
 
 
+def test_an_account_keeps_its_section_and_what_is_booked_on_it() -> None:
+    later = VERSION_TWO.replace("2020-01-01", "2026-10-01")
+    lines = CHART.count("\n")
+    moved = later.replace('name_ja = "普通預金"\n  section = "asset"', 'name_ja = "普通預金"\n  section = "expense"')
+    with pytest.raises(ConfigError, match=rf"^chart\.toml, line {lines + 12}: .*was asset in version 1"):
+        config(CHART + moved, RULES)
+    opened = later.replace('section = "liability"\n  control = true', 'section = "liability"')
+    with pytest.raises(ConfigError, match=rf"^chart\.toml, line {lines + 13}: .*was a control account in version 1"):
+        config(CHART + opened, RULES)
+
+
+def test_tax_on_what_is_not_yen_is_refused_with_its_line() -> None:
+    text = RULES.replace('deposit = { account = "1000" }', 'deposit_btc = { account = "1000", tax = "out10" }')
+    text = text.replace('takes = ["deposit", "funds"]', 'takes = ["deposit_btc", "funds"]')
+    with pytest.raises(ConfigError, match=r"^rules\.toml, line 10: .*deposit_btc is kept in BTC"):
+        config(CHART, text)
+    own = RULES.replace("  lines = [", '  legs = { btc = { account = "2000", tax = "out10" } }\n  lines = [')
+    own = own.replace('takes = ["deposit", "funds"]', 'takes = ["deposit", "funds", "btc"]')
+    with pytest.raises(ConfigError, match=r"^rules\.toml, line 17: .*btc is kept in BTC"):
+        config(CHART, own)
+
+
+def test_a_new_rate_under_an_old_code_is_refused_with_its_line() -> None:
+    second = RULES_TWO.replace("2020-01-01", "2026-10-01")
+    assert config(CHART, RULES + second).rules.latest.number == 2
+    lines = RULES.count("\n")
+    with pytest.raises(ConfigError, match=rf"^rules\.toml, line {lines + 7}: .*another rate or direction in version 1"):
+        config(CHART, RULES + second.replace("1_000", "1_200"))
+
+
+def test_a_tax_account_stays_in_the_chart_for_what_is_given_back() -> None:
+    later = VERSION_TWO.replace("2020-01-01", "2026-10-01") + VERSION_TWO.replace("number = 2", "number = 3").replace(
+        "2020-01-01", "2027-01-01"
+    ).replace("accounts.2100", "accounts.2101")
+    second = RULES_TWO.replace("2020-01-01", "2027-01-01").replace('"2100"', '"2101"')
+    with pytest.raises(ConfigError, match=r"^rules\.toml, line 8: .*no account 2100 in version 3 .* given back"):
+        config(CHART + later, RULES + second)
+
+
 def test_every_account_type_is_booked_and_every_payment_kind_has_its_rule() -> None:
     rules = load_posting_rules(load_chart(), TYPES).latest
-    assert set(rules.control.values()) == set(TYPES)
+    assert set(rules.control.values()) == TYPES.keys()
     kinds = load_kinds()
     expected = {each.name for each in kinds} | {"expiry", "transfer"}
     expected |= {f"{each.name}_{step}" for each in kinds if each.parks for step in ("paid_on", "taken_back")}

@@ -103,6 +103,41 @@ async def test_a_balance_sheet_carries_last_years_profit_and_shows_this_years(da
         assert (await o.desk.get_balance_sheet(GetBalanceSheet(since="2026-04", asset="BTC"))).assets_minor == [0]
 
 
+@pytest.mark.parametrize("month", ["2026-03", "2026-04", "2026-05"])
+async def test_an_accounts_ledger_opens_and_closes_as_the_trial_balance_has_it(database: Database, month: str) -> None:
+    async with office(database) as o:
+        await a_spring(o)
+        told = await o.desk.get_trial_balance(GetTrialBalance(month=month))
+        ends: dict[str, tuple[int, int]] = {}
+        for line in told.lines:
+            asked = GetAccountLedger(account=line.account, since=told.since, until=told.until)
+            ledger = await o.desk.get_account_ledger(asked)
+            ends[line.account] = (ledger.opening_minor, ledger.closing_minor)
+            filters = {"account": line.account}
+            report = await Reports(o.desk.offers()).build(
+                Asked(name="general_ledger", since=told.since, until=told.until, filters=filters)
+            )
+            assert tuple(value for _, _, value in report.facts) == ends[line.account]
+        assert ends == {line.account: (line.opening_minor, line.closing_minor) for line in told.lines}
+
+
+async def test_an_accounts_ledger_of_the_new_year_begins_at_zero_where_it_earns(database: Database) -> None:
+    async with office(database) as o:
+        await a_spring(o)
+        ends = {
+            account: await o.desk.get_account_ledger(
+                GetAccountLedger(account=account, since=APRIL_1, until=date(2026, 4, 30))
+            )
+            for account in ("4910", "3210")
+        }
+        assert {code: (each.opening_minor, each.closing_minor) for code, each in ends.items()} == {
+            "4910": (0, -10_000),
+            "3210": (-50_000, -50_000),
+        }
+        (line,) = ends["4910"].lines
+        assert line.balance_minor == -10_000
+
+
 async def test_an_income_statement_is_by_month(database: Database) -> None:
     async with office(database) as o:
         await a_spring(o)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import AsyncIterator
 from datetime import date
@@ -21,6 +23,7 @@ from kessai.services.books.api.statutory import (
     SafeguardMeans,
     WalletCount,
 )
+from kessai.services.books.service.forms import FORMS, write
 from kessai.services.books.service.statutory.desk import SUBSCRIPTION, StatutoryDesk
 
 from .statutory_world import World, at, rules_of, world_of
@@ -110,7 +113,7 @@ async def test_each_book_is_told_how_long_it_is_kept(world: World) -> None:
     await world.give("cus:1/funds 50000")
     await closed(world, FRIDAY)
     years = {name: (await world.facts(name, FRIDAY))["Kept for (years)"] for name in world.desk.offers}
-    assert set(years) == set(world.rules.retention_years)
+    assert set(years) == set(world.rules.latest.retention_years)
     assert (years["funds_customer_ledger"], years["crypto_order_slips"], years["funds_transfer_day"]) == (
         "10",
         "7",
@@ -314,6 +317,87 @@ async def test_trade_with_a_fee_is_told_with_price_amount_and_fee(world: World) 
     ]  # fmt: skip
 
 
+async def held_buy(world: World, **said: str) -> None:
+    await world.give("cus:1/trading_funds 300000", kind="exchange_in")
+    await world.book.open("cus:1/btc")
+    order = "cus:1/trading_funds 200000 > cus:1/btc 2000000"
+    await world.book.hold(order, kind="trade", rate="10000000", name="buy", metadata=said)
+
+
+async def captured(world: World, part: int, *, action: str, final: bool = False) -> None:
+    """A part of the order in thousands of yen, with the position's legs along."""
+    await world.book.capture("buy", legs=legs_of(part), action=action, final=final)
+
+
+def legs_of(part: int) -> dict[int, int]:
+    """What the customer gives, the position gives, the customer takes, the position takes."""
+    return dict(enumerate((part * 1_000, part * 10_000, part * 10_000, part * 1_000)))
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["one by one", "in one batch"])
+async def test_an_order_executed_in_parts_is_a_trade_a_part(world: World, *, heard: bool) -> None:
+    await held_buy(world, capacity="agency", counterparty="exchange-x", order_kind="limit", limit_price="10000000")
+    ordered_at = world.clock.now()
+    for number, part in enumerate((50, 70, 80)):
+        world.clock.advance(seconds=60)
+        await captured(world, part, action=f"part-{number}", final=number == 2)
+        if heard:
+            await world.heard()
+    await closed(world, FRIDAY)
+    diary = await world.table("crypto_diary", FRIDAY)
+    assert [(row["quantity"], row["amount"], row["unit_price"]) for row in diary] == [
+        (500_000, 50_000, "10000000"), (700_000, 70_000, "10000000"), (800_000, 80_000, "10000000"),
+    ]  # fmt: skip
+    assert {(row["capacity"], row["counterparty"]) for row in diary} == {("AGENCY", "exchange-x")}
+    slips = await world.table("crypto_order_slips", FRIDAY)
+    assert [(row["ordered"], row["executed"]) for row in slips] == [
+        (2_000_000, 500_000), (2_000_000, 700_000), (2_000_000, 800_000),
+    ]  # fmt: skip
+    assert {(str(row["ordered_at"])[:19], row["order_kind"], row["limit_price"]) for row in slips} == {
+        (str(ordered_at)[:19], "LIMIT", "10000000")
+    }
+    assert len({row["slip"] for row in slips}) == 3
+    lines = [row for row in await world.table("crypto_customer_ledger", FRIDAY) if row["category"] == "PURCHASE"]
+    told = [(row["asset"], row["traded_quantity"], row["received"] or row["paid"]) for row in lines]
+    assert sorted(told) == [
+        ("BTC", 500_000, 500_000), ("BTC", 700_000, 700_000), ("BTC", 800_000, 800_000),
+        ("JPY", 500_000, 50_000), ("JPY", 700_000, 70_000), ("JPY", 800_000, 80_000),
+    ]  # fmt: skip
+    await world.made(FRIDAY)
+
+
+async def test_what_undoes_a_trade_for_another_is_for_another_too(world: World) -> None:
+    await held_buy(world, capacity="agency", counterparty="exchange-x")
+    await captured(world, 200, action="all", final=True)
+    await world.heard()
+    await world.book.reverse("buy", legs=legs_of(200), reversal="back")
+    await closed(world, FRIDAY)
+    diary = await world.table("crypto_diary", FRIDAY)
+    assert [(row["side"], row["capacity"], row["counterparty"], row["unit_price"]) for row in diary] == [
+        (side, "AGENCY", "exchange-x", "10000000") for side in ("BUY", "SELL")
+    ]
+
+
+async def test_each_amount_of_a_trade_is_printed_in_its_own_asset(world: World) -> None:
+    await buy(world)
+    await closed(world, FRIDAY)
+
+    async def printed(name: str) -> list[dict[str, str]]:
+        out = io.BytesIO()
+        await write(FORMS["csv"], await world.report(name, FRIDAY), out)
+        return list(csv.DictReader(io.StringIO(out.getvalue().decode())))
+
+    (row,) = await printed("crypto_diary")
+    assert (row["quantity"], row["amount"], row["fee"]) == ("0.02000000", "200000", "500")
+    lines = [each for each in await printed("crypto_customer_ledger") if each["category"] == "PURCHASE"]
+    assert [(each["traded_quantity"], each["fee"], each["received"] or each["paid"]) for each in lines] == [
+        ("0.02000000", "500", "0.02000000") if each["asset"] == "BTC" else ("0.02000000", "500", "200000")
+        for each in lines
+    ]
+    (slip,) = await printed("crypto_order_slips")
+    assert (slip["ordered"], slip["executed"]) == ("0.02000000", "0.02000000")
+
+
 async def test_order_slip_has_the_order_beside_its_execution(world: World) -> None:
     ordered_at = at(FRIDAY, hour=10)
     await buy(
@@ -398,9 +482,24 @@ async def test_what_is_recorded_after_a_day_was_made_does_not_change_it(world: W
     await closed(world, SATURDAY)
     facts = await world.facts("crypto_segregation", SATURDAY)
     assert (facts["In cold wallets, BTC"], facts["Price, BTC"], facts["Price of, BTC"]) == (
-        "2000000", "9000000", FRIDAY,
+        "0.02000000", "9000000", FRIDAY,
     )  # fmt: skip
     assert (await world.made(FRIDAY)).digest == (await world.made(SATURDAY)).previous_digest
+
+
+async def test_what_undoes_an_old_trade_is_no_price_of_its_day(world: World) -> None:
+    await buy(world)
+    await closed(world, FRIDAY)
+    prices = RecordPrices(day=SATURDAY, source="market", prices=[AssetPrice(asset="BTC", unit_price="20000000")])
+    await world.desk.record_prices(prices)
+    world.go_to(SUNDAY)
+    legs = {0: 100_000, 1: 1_000_000, 3: 1_000_000, 4: 100_000}  # all but the fee
+    await world.book.reverse("buy", legs=legs, reversal="half")
+    await closed(world, SUNDAY)
+    facts = await world.facts("crypto_segregation", SUNDAY)
+    assert (facts["Price, BTC"], facts["Price of, BTC"], facts["To be kept apart, in yen"]) == (
+        "20000000", SATURDAY, 200_000,
+    )  # fmt: skip
 
 
 async def test_later_trade_is_a_better_price_than_one_recorded_before(world: World) -> None:
@@ -438,4 +537,4 @@ async def test_page_on_the_books_names_every_report_and_every_field(world: World
     for name, part in parts.items():
         report = await world.report(name, AFTER)
         assert re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE) == [each.name for each in report.columns], name
-        assert f"Kept for {world.rules.retention_years[name]} years" in part, name
+        assert f"Kept for {world.rules.latest.retention_years[name]} years" in part, name

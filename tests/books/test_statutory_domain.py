@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +32,7 @@ from kessai.services.books.domain.statutory.rules import Category, read_statutor
 
 from .statutory_world import document_of, rules_of
 
-RULES = rules_of()
+RULES = rules_of().latest
 FUNDS = RULES.funds_transfer
 LOWER = "retention_cap_minor = 900_000"
 DAYS = st.dates(date(2020, 1, 1), date(2040, 12, 31))
@@ -125,7 +124,7 @@ def test_more_owed_never_needs_less_security(one: int, other: int) -> None:
 @given(st.lists(st.tuples(st.dates(date(2026, 1, 1), date(2026, 3, 31)), st.integers(0, 10**10)), min_size=1))
 def test_deposit_of_a_period_covers_every_day_of_it(days: list[tuple[date, int]]) -> None:
     days = list(dict(days).items())
-    periods = deposit_periods([Requirement(*each, True) for each in days], FUNDS.transfer_types["2"], FUNDS)
+    periods = deposit_periods([Requirement(*each, True) for each in days], lambda _: FUNDS.deposit_terms("2"))
     for day, required in days:
         (mine,) = [each for each in periods if each.period.since <= day <= each.period.until]
         assert mine.required >= required
@@ -134,10 +133,10 @@ def test_deposit_of_a_period_covers_every_day_of_it(days: list[tuple[date, int]]
 
 
 def test_of_a_period_without_a_business_day_every_day_counts() -> None:
-    kind = msgspec.structs.replace(FUNDS.transfer_types["2"], period_first=date(2026, 5, 2), period_days=2)
+    terms = FUNDS.deposit_terms("2")._replace(period_first=date(2026, 5, 2), period_days=2)
     days = [(date(2026, 5, number), 10_000_000 + number) for number in range(1, 9)]
     told = [Requirement(day, required, is_business_day(day)) for day, required in days]
-    found = [(each.period.until, each.required_on) for each in deposit_periods(told, kind, FUNDS)]
+    found = [(each.period.until, each.required_on) for each in deposit_periods(told, lambda _: terms)]
     assert found == [
         (date(2026, 5, 1), date(2026, 5, 1)),
         (date(2026, 5, 3), date(2026, 5, 3)),  # Saturday, Sunday
@@ -162,7 +161,7 @@ def test_what_undoes_an_exchange_of_points_is_what_the_exchange_was() -> None:
 
 
 def test_figures_of_the_law_are_kept_as_they_were() -> None:
-    before, now = DayRules.of(RULES), DayRules.of(rules_of(("retention_cap_minor = 1_000_000", LOWER)))
+    before, now = DayRules.of(RULES), DayRules.of(rules_of(("retention_cap_minor = 1_000_000", LOWER)).latest)
     assert DayRules.read(before.text) == before
     assert now.lowered(before) == {"funds": 900_000}
     assert before.lowered(now) == before.lowered(None) == {}
@@ -215,7 +214,11 @@ def test_without_a_price_nothing_is_said_about_the_share() -> None:
         ("transfer_type = 2", "transfer_type = 1", "types.funds.transfer_type: must name one of"),
         ("valid_months = 12\n", "", "types.paid_points.valid_months: is missing"),
         ('book = "prepaid"', 'book = "crypto_asset"', "types.paid_points"),
-        ("[types.btc]", "[types.bitcoin]", "types.bitcoin.book: the ledger's account type says no account type"),
+        (
+            "[version.types.btc]",
+            "[version.types.bitcoin]",
+            "types.bitcoin.book: the ledger's account type says no account type",
+        ),
         (
             'trade_debit = "PURCHASE"',
             'trade_debit = "PURCHASE"\nundone_as_done = true',

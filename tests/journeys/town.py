@@ -29,13 +29,17 @@ from kessai.simulators.cardgateway import CardGatewaySimulator
 class Bridged(Client):
     """The demo's client, in a thread beside the event loop in which the platform is."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, secret: str | None = None) -> None:
+        """`secret`: another key than the client's own."""
         self._http = http
+        self._secret = secret
         self._loop = asyncio.get_running_loop()
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None, key: str | None) -> Answer:
         """As over a connection."""
         headers = {} if key is None else {"Idempotency-Key": key}
+        if self._secret is not None:
+            headers["Authorization"] = f"Bearer {self._secret}"
         asking = self._http.request(method, path, json=body, headers=headers)
         response = asyncio.run_coroutine_threadsafe(asking, self._loop).result()
         return Answer(response.status_code, response.json(), response.headers.get("Idempotent-Replayed") == "true")
@@ -52,6 +56,10 @@ class Town:
     dsn: str
     cards: CardGatewaySimulator
     bank: BankSimulator
+
+    def client_of(self, secret: str) -> Client:
+        """A client with another key."""
+        return Bridged(self.http, secret)
 
     async def played(self) -> Diary:
         """The day, from its morning to its night."""

@@ -48,7 +48,7 @@ INVARIANTS = {
             'settled_sales', 'settled_claims') THEN coalesce(h.amount, 0) ELSE 0 END""",
     "no account is overdrawn": """
         SELECT l.account_id FROM ledger.account_log l JOIN ledger.account a USING (account_id)
-        WHERE l.balance - l.held < 0 AND a.account_type <> 'credit'""",
+        WHERE l.balance - l.held < 0 AND a.account_type NOT IN ('credit', 'settled_claims')""",
     "every exchange adds up to zero per asset": """
         SELECT exchange_id FROM (
             SELECT exchange_id, asset, amount FROM ledger.account_log JOIN ledger.account USING (account_id)

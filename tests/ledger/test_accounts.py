@@ -135,6 +135,23 @@ async def test_overdraft_lowered_below_the_debt_is_refused_in_the_doors_words(bo
     await book.shows("cus:1/credit", balance=-300, overdraft_limit=500)
 
 
+async def test_an_account_that_may_be_overdrawn_is_opened_by_a_debit_with_its_types_limit(book: Book) -> None:
+    await book.move("mer:1/settled_claims 300 > mer:1/unsettled_sales 300")
+    await book.shows("mer:1/settled_claims", balance=-300, available=9_999_999_700, overdraft_limit=10_000_000_000)
+    with pytest.raises(Refused, match="insufficient_funds"):
+        await book.move("mer:2/settled_claims 10_000_000_001 > mer:2/unsettled_sales 10_000_000_001")
+    with pytest.raises(PaymentError, match="account_not_found"):
+        await book.account("mer:2/settled_claims")
+
+
+async def test_what_is_owed_is_credited_up_to_zero_and_no_further(book: Book) -> None:
+    await book.move("mer:1/settled_claims 300 > mer:1/unsettled_sales 300")
+    with pytest.raises(Refused, match="retention_cap_exceeded"):
+        await book.move("mer:1/unsettled_sales 301 > mer:1/settled_claims 301")
+    await book.move("mer:1/unsettled_sales 300 > mer:1/settled_claims 300")
+    await book.shows("mer:1/settled_claims", balance=0)
+
+
 async def test_every_entry_and_every_change_of_settings_raises_the_version(book: Book) -> None:
     versions = [(await book.open("cus:1/funds")).version]
     await book.give("cus:1/funds 10")

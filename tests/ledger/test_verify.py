@@ -24,6 +24,7 @@ from kessai.foundation.errors import PaymentError
 from kessai.foundation.events import Relay
 from kessai.services.ledger.api import CaptureExchange, Freeze, VoidExchange
 from kessai.services.ledger.domain.types import load_account_types
+from kessai.services.settlement.domain.configuration import read_settlement
 from tests.house.dialect import EVERYWHERE
 from tests.house.sources import shards
 
@@ -94,7 +95,9 @@ class Tamper:
                 return [], None
             await self.connection.execute(f"SET LOCAL ROLE {AUDITOR_ROLE}")
             report = Report()
-            configuration = Configuration(load_account_types(), load_payment_kinds(), read_books_of(Settings()))
+            configuration = Configuration(
+                load_account_types(), load_payment_kinds(), read_books_of(Settings()), read_settlement()
+            )
             await audit(self.connection, configuration, report)
         except asyncpg.IntegrityConstraintViolationError:
             return None

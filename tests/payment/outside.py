@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -219,6 +219,8 @@ class Teller(Faulty):
         super().__init__()
         self.accounts: dict[str, str] = {}
         self.books: dict[str, Instruction] = {}
+        self.days: list[date | None] = []
+        """When each transfer was to be made."""
 
     def account_of(self, owner_id: str) -> str:
         """Register a bank account."""
@@ -247,6 +249,7 @@ class Teller(Faulty):
         return self._instruct("debit", request, InstructionKind.DEBIT)
 
     async def transfer(self, request: TransferOut, /) -> Instruction:
+        self.days.append(request.transfer_on)
         return self._instruct("transfer", request, InstructionKind.TRANSFER)
 
     def _instruct(self, verb: str, request: Any, kind: InstructionKind) -> Instruction:

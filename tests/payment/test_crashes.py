@@ -20,6 +20,9 @@ from kessai.services.payment.api import (
     CreateEscrow,
     FundingSource,
     GetPayment,
+    MovedMerchants,
+    MovementOutcome,
+    MoveMerchants,
     PaymentRecord,
     PaymentState,
     RefundCharge,
@@ -28,6 +31,7 @@ from kessai.services.payment.api import (
 )
 from kessai.services.payment.service import PaymentService
 from kessai.services.payment.workflows import notes
+from tests.payment.merchants import movement
 from tests.payment.world import World, key
 
 CARD = FundingSource(source="card", instrument_id=f"crd_{new_hex()}")
@@ -105,7 +109,20 @@ async def returned_withdrawal(world: World, ask: Ask) -> object:
     return await world.balance(customer), [each.amount_minor for each in world.bank.books.values()]
 
 
-STORIES = (mixed_charge, refused_charge, escrow, returned_withdrawal)
+async def merchants_movements(world: World, ask: Ask) -> object:
+    """Two pages of movements that share some: each is made once, and the same ones are refused."""
+    merchant = f"mer:{new_hex()}"
+    fees = [movement("merchant_fee", 2**number, merchant) for number in range(5)]
+    page = [*fees[:4], movement("shortfall", 7, merchant), movement("transfer_fee", 3, merchant)]
+    outcomes: list[MovementOutcome] = []
+    for name, movements in (("page", page), ("rest", [*fees[2:], *page[4:]])):
+        told = await ask(name, "move_merchants", MoveMerchants(movements=movements))
+        outcomes += told.outcomes
+    owed = await world.balance(merchant, "settled_claims")
+    return [(each.state, each.code) for each in outcomes], owed[0], await world.sales(merchant)
+
+
+STORIES = (mixed_charge, refused_charge, escrow, returned_withdrawal, merchants_movements)
 
 
 def process(world: World, crash: CrashAt | None = None) -> PaymentService:
@@ -169,10 +186,16 @@ async def _again(survivor: PaymentService, name: str, verb: str, request: Any) -
             if answer is False:  # of what the bank said: somebody else is at it, or it is done
                 await asyncio.sleep(LEASE_S * 3)
                 await told(survivor, name, verb, request)
-            if isinstance(answer, PaymentRecord) and answer.state is PaymentState.UNKNOWN:
+            if _is_undecided(answer):
                 await asyncio.sleep(0.05)
                 continue
             return answer
+
+
+def _is_undecided(answer: object) -> bool:
+    if isinstance(answer, MovedMerchants):
+        return any(each.state in (PaymentState.PENDING, PaymentState.UNKNOWN) for each in answer.outcomes)
+    return isinstance(answer, PaymentRecord) and answer.state is PaymentState.UNKNOWN
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda each: each.__name__)

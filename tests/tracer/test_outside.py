@@ -165,7 +165,7 @@ async def test_every_record_of_the_bank_that_is_altered_is_found_with_both_recor
     orders = visit.town.bank.books.orders
 
     def book_again(order: Order) -> None:
-        visit.town.bank.books._book(order, order.amount, "debit", order.at)  # pyright: ignore[reportPrivateUsage]
+        visit.town.bank.books.book(order.id, order.amount, "debit", order.at)
 
     alterations: dict[int, tuple[Callable[[Order], object], list[str]]] = {
         20_001: (lambda each: setattr(each, "amount", 999), ["amount_minor"]),

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from kessai.sdk.processing.api import Difference, DifferenceKind
-from kessai.services.tracer.api import GetProcessingOfPayment
+from kessai.services.tracer.api import GetProcessingOfPayment, ListVerdicts
 
 from .toys import RULES, World, charge, effect
 
@@ -41,6 +41,24 @@ async def test_it_is_found_by_the_payment_where_it_began(world: World) -> None:
     await world.settle()
     found = await world.tracer.get_processing_of_payment(GetProcessingOfPayment(payment_id="pay_prc_1"))
     assert found.processing_id == "prc_1"
+
+
+async def test_the_present_verdicts_of_many_processings_are_told_at_once(world: World) -> None:
+    for processing_id in ("prc_1", "prc_2", "prc_3"):
+        await charge(world, processing_id)
+    world.toys["till"].effects["prc_2"].clear()
+    await world.settle()
+    await world.touch("shop", "prc_3")  # its next revision is not decided yet
+    await world.tracer.open_touched()
+    asked = ListVerdicts(processing_ids=["prc_3", "prc_9", "prc_1", "prc_2", "prc_1"])
+    told = (await world.tracer.list_verdicts(asked)).verdicts
+    assert [(each.processing_id, each.verdict.value, each.revision) for each in told] == [
+        ("prc_1", "CONSISTENT", 1),
+        ("prc_2", "INCONSISTENT", 1),
+        ("prc_3", "PENDING", 2),
+    ]
+    decided = [(await world.processing(each.processing_id)).verdicts[-1].decided_at for each in told[:2]]
+    assert [each.decided_at for each in told] == [*decided, None]
 
 
 async def test_a_dependency_that_told_nothing_is_found_through_its_caller(world: World) -> None:

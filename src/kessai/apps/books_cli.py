@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from kessai.apps.wiring import Platform
+    from kessai.services.books.api.accounting import Period
+    from kessai.services.books.service.accounting import AccountingDesk
 
 R = TypeVar("R")
 
@@ -187,8 +189,7 @@ def close_period(
     from kessai.services.books.api.accounting import ClosePeriod
 
     request = asked(ClosePeriod, month=month, reason=why)
-    period = _run(lambda it: it.books.accounting.close_period(request), data, database_url, config, by=by)
-    print(f"{period.month}: {period.state.value}")
+    _step(lambda desk: desk.close_period(request), (data, database_url, config), by=by)
 
 
 @books.command("open")
@@ -200,8 +201,7 @@ def open_period(
     from kessai.services.books.api.accounting import ReopenPeriod
 
     request = asked(ReopenPeriod, month=month, reason=why)
-    period = _run(lambda it: it.books.accounting.reopen_period(request), data, database_url, config, by=by)
-    print(f"{period.month}: {period.state.value}")
+    _step(lambda desk: desk.reopen_period(request), (data, database_url, config), by=by)
 
 
 @books.command("lock")
@@ -220,8 +220,7 @@ def lock_period(
     from kessai.services.books.api.accounting import LockPeriod
 
     request = asked(LockPeriod, month=month, reason=why, approval_id=approval)
-    period = _run(lambda it: it.books.accounting.lock_period(request), data, database_url, config, by=by)
-    print(f"{period.month}: {period.state.value}")
+    _step(lambda desk: desk.lock_period(request), (data, database_url, config), by=by)
 
 
 # -- what no rule booked --------------------------------------------------------------------------------------------
@@ -349,6 +348,8 @@ def reconcile(
 
 # -- where it is done -----------------------------------------------------------------------------------------------
 
+_Where = tuple[str | None, str | None, Path | None]
+"""--data, --database-url, --config."""
 _Days = tuple[str | None, str | None, str | None, str | None]
 """--date, --month, --since, --until."""
 
@@ -375,6 +376,12 @@ def _run(
             return await work(platform)
 
     return asyncio.run(run())
+
+
+def _step(work: Callable[[AccountingDesk], Awaitable[Period]], where: _Where, *, by: str) -> None:
+    """Take a month a step on, and tell where it stands."""
+    period = _run(lambda it: work(it.books.accounting), *where, by=by)
+    print(f"{period.month}: {period.state.value}")
 
 
 def _range(it: Platform, days: _Days) -> tuple[date, date]:

@@ -11,6 +11,7 @@ import typer
 
 from kessai import __version__
 from kessai.apps.books_cli import books
+from kessai.apps.jobs_cli import job
 from kessai.apps.workflow_cli import workflow
 from kessai.foundation.config import Settings, load_settings
 from kessai.foundation.errors import OperatorError, PaymentError
@@ -22,7 +23,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-job = typer.Typer(help="Batches.", no_args_is_help=True)
 key = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(job, name="job")
 app.add_typer(key, name="key")
@@ -121,30 +121,6 @@ def contracts(context: typer.Context) -> None:
     from kessai.apps.contracts import main as contracts_main
 
     raise typer.Exit(contracts_main(context.args))
-
-
-@job.command("run")
-def job_run(
-    name: Annotated[str, typer.Argument(help="Which; kessai job list names them.")],
-    *,
-    data: Data = None,
-    database_url: DatabaseUrl = None,
-    config: ConfigFile = None,
-) -> None:
-    """Run one batch now, beside a running platform or without one."""
-    from kessai.apps.operate import run_job
-
-    settings = _settings({"data": data, "database_url": database_url}, config, quiet=True)
-    print(f"{name}: {asyncio.run(run_job(settings, name))}")
-
-
-@job.command("list")
-def job_list() -> None:
-    """The batches there are."""
-    from kessai.apps.jobs import JOBS
-
-    for name, each in JOBS.items():
-        print(f"{name:24} {each.summary}")
 
 
 @app.command()

@@ -1,9 +1,13 @@
-"""Batches by name: run from the command line, by the scheduler, and at once when the sandbox's clock moves."""
+"""Batches by name: run from the command line, by the scheduler, and at once when the sandbox's clock moves.
+
+Those of this module are for no day in particular; those with a run per business date are in `dated`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -27,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 PERIOD_S = 30.0
 """How often the scheduler runs what may be due."""
+PERIOD_S_MAX = 60.0
+"""The same while its last turn found nothing to do."""
 TURNS_OF_HOUSEKEEPING = 10
 """Of so many turns one runs housekeeping, too."""
 
@@ -90,7 +96,7 @@ JOBS: Mapping[str, Job] = {
 def job_named(name: str) -> Job:
     """A job; OperatorError when there is none of that name."""
     if (job := JOBS.get(name)) is None:
-        raise OperatorError(f"There is no job {name}; there are {', '.join(JOBS)}.")
+        raise OperatorError(f"There is no job {name}; kessai job list names them.")
     return job
 
 
@@ -107,6 +113,15 @@ async def run_due(platform: Platform, *, housekeeping: bool = True) -> list[JobD
         except Exception:
             log.exception("job_failed", job=name)
     return done
+
+
+async def run_all_due(platform: Platform) -> list[JobDone]:
+    """What falls due when the clock has moved: every job, then the dated ones of each day that has passed, in order."""
+    done = await run_due(platform)
+    dated: Counter[str] = Counter()
+    for run in await platform.dated.run_due(at_once=True):
+        dated[run.name] += run.done
+    return [*done, *(JobDone(name=name, done=count) for name, count in dated.items())]
 
 
 class Scheduler:
@@ -129,6 +144,26 @@ class Scheduler:
                 await self._task
 
     async def _work(self) -> None:
+        """A dated job may take its time: the others go on beside it."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_dated())
+            group.create_task(self._keep_undated())
+
+    async def _keep_undated(self) -> None:
+        pause_s = PERIOD_S
+        for turn in count(1):
+            await asyncio.sleep(pause_s)
+            done = await run_due(self._platform, housekeeping=turn % TURNS_OF_HOUSEKEEPING == 0)
+            pause_s = PERIOD_S if any(each.done for each in done) else PERIOD_S_MAX
+
+    async def _keep_dated(self) -> None:
         for turn in count(1):
             await asyncio.sleep(PERIOD_S)
-            await run_due(self._platform, housekeeping=turn % TURNS_OF_HOUSEKEEPING == 0)
+            try:
+                await self._platform.dated.run_due()
+                if turn % TURNS_OF_HOUSEKEEPING == 0:
+                    await self._platform.dated.settle()
+            except PaymentError as error:
+                log.warning("dated_jobs_wait", error=str(error))
+            except Exception:
+                log.exception("dated_jobs_failed")

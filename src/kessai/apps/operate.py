@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 import msgspec
 
 from kessai.apps.jobs import job_named
@@ -16,17 +19,24 @@ from kessai.services.identity.api import CreateKey, Scope
 from kessai.services.identity.service import IdentityService
 
 
-async def run_job(settings: Settings, name: str) -> int:
-    """Run one job by name; gives how much it did."""
-    job = job_named(name)
+@asynccontextmanager
+async def beside(settings: Settings) -> AsyncGenerator[Platform]:
+    """A platform of this process's own, open, at a place where another one may be running."""
     async with shared_place(settings) as place:
         await prepare(place.dsn, settings)
         platform = Platform(place.dsn, running(settled(settings, place)))
         await platform.open()
         try:
-            return await job.run(platform)
+            yield platform
         finally:
             await platform.close()
+
+
+async def run_job(settings: Settings, name: str) -> int:
+    """Run one job by name; gives how much it did."""
+    job = job_named(name)
+    async with beside(settings) as platform:
+        return await job.run(platform)
 
 
 async def create_key(settings: Settings, name: str, scopes: list[str], service: str | None = None) -> str:

@@ -9,6 +9,7 @@ from kessai.apps.remote import RemoteEffects
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
 from kessai.foundation.events import Subscription
+from kessai.foundation.lease import LEASE_S
 from kessai.foundation.signing import Signer
 from kessai.sdk.processing.api import EffectSource, Repairable
 from kessai.sdk.processing.participant import OwnView, Participant
@@ -16,6 +17,8 @@ from kessai.services.tracer.domain.rules import TracerRules
 from kessai.services.tracer.service import TracerService
 from kessai.services.tracer.service.repairing import Repairer
 from kessai.services.tracer.subscribers import RepairLoop, TouchedLoop, touched_processings
+
+NO_LEASES: Mapping[str, float] = {}
 
 
 class Effects(Protocol):
@@ -51,13 +54,16 @@ class Proving:
         signer: Signer | None = None,
         remote_key: str = "",
         repairs: Mapping[str, Repairable],
+        tracer: TracerService | None = None,
+        leases: Mapping[str, float] = NO_LEASES,
     ) -> None:
         """`services` by name, each a source of events; `calls`: whom each of them calls for effects.
 
         `outside`: for which parties outside a service answers. `repairs`: who may be told to repair something; raises
-        OperatorError where a rule names another one.
+        OperatorError where a rule names another one. `tracer`: the one that services ask; None: one is made.
+        `leases`: of participants that may wait longer for another process to go on with them, in seconds.
         """
-        self.tracer = TracerService(database, rules, signer=signer)
+        self.tracer = TracerService(database, rules, signer=signer) if tracer is None else tracer
         self._remote = {each.name: RemoteEffects(each.name, each.address, remote_key) for each in rules.remote}
         callers = {each.name: each.called_by for each in rules.remote}
         self.subscriptions: list[Subscription] = [
@@ -76,6 +82,7 @@ class Proving:
                     **{far: source for far, source in self._remote.items() if name in callers[far]},
                 },
                 tracer=self.tracer,
+                lease_s=leases.get(name, LEASE_S),
             )
             for name, service in services.items()
         ]

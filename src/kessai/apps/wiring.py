@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 
 from kessai.apps import health, jobs
+from kessai.apps.dated import DatedJobs, Desk
 from kessai.apps.doubts import Doubts
 from kessai.apps.gauges import PlatformGauges
 from kessai.apps.patience import read_patience
@@ -21,15 +22,19 @@ from kessai.foundation.config import Settings, TomlDocument, load_toml, read_tom
 from kessai.foundation.db import Database, require_dsn
 from kessai.foundation.door import DoorApp, DoorMetrics, grpc_server, rest_app
 from kessai.foundation.events import Relay, Subscription
+from kessai.foundation.lease import LEASE_S
 from kessai.foundation.migrations import SchemaSpec, migrate
 from kessai.foundation.signing import Signer, read_signing_keys
 from kessai.foundation.telemetry import new_registry
 from kessai.foundation.vault import Vault, read_vault_keys
+from kessai.sdk.jobs import DatedJob
 from kessai.sdk.workflow import Engine
 from kessai.sdk.workflow.metrics import WorkflowMetrics
 from kessai.services.bank.api import Bank
-from kessai.services.bank.gateways import HttpBank
+from kessai.services.bank.domain import Patience, load_terms
+from kessai.services.bank.gateways import HttpBank, files_of
 from kessai.services.bank.gateways import destination_of as bank_at
+from kessai.services.bank.jobs import BANK_JOBS
 from kessai.services.bank.service import BankService
 from kessai.services.bank.store import SCHEMA as BANK
 from kessai.services.bank.subscribers import BankResults
@@ -54,6 +59,9 @@ from kessai.services.ledger.jobs import LedgerJobs
 from kessai.services.ledger.service import LedgerService
 from kessai.services.ledger.store import SCHEMA as LEDGER
 from kessai.services.ledger.store.shapes import settle_shapes
+from kessai.services.merchant.api import Merchant
+from kessai.services.merchant.service import MerchantService
+from kessai.services.merchant.store import SCHEMA as MERCHANT
 from kessai.services.payment.api import Payment
 from kessai.services.payment.domain.kinds import PaymentKinds, read_kinds
 from kessai.services.payment.service import PaymentService
@@ -62,11 +70,22 @@ from kessai.services.payment.subscribers import bank_results, lapsed_holds
 from kessai.services.sandbox.api import JobDone, Sandbox
 from kessai.services.sandbox.service import SandboxService
 from kessai.services.sandbox.store import SCHEMA as SANDBOX
+from kessai.services.settlement.api import Settlement
+from kessai.services.settlement.domain.configuration import read_settlement
+from kessai.services.settlement.jobs import SETTLEMENT_JOBS
+from kessai.services.settlement.service import SettlementService
+from kessai.services.settlement.service.results import payout_results
+from kessai.services.settlement.store import SCHEMA as SETTLEMENT
+from kessai.services.settlement.subscribers import FeeLoop, sales_for_fees, transactions_of_payments
 from kessai.services.tracer.api import Tracer
 from kessai.services.tracer.domain.rules import read_rules
+from kessai.services.tracer.service import TracerService
 from kessai.services.tracer.store import SCHEMA as TRACER
 
-SCHEMAS: tuple[SchemaSpec, ...] = (IDENTITY, SANDBOX, LEDGER, CARDGATEWAY, BANK, PAYMENT, TRACER, BOOKS)
+SCHEMAS: tuple[SchemaSpec, ...] = (
+    *(IDENTITY, SANDBOX, LEDGER, CARDGATEWAY, BANK, PAYMENT, TRACER, BOOKS),
+    *(MERCHANT, SETTLEMENT),
+)
 """What `migrate` brings up to date, in this order."""
 
 SERVICES = tuple(each.service for each in SCHEMAS)
@@ -75,12 +94,20 @@ SERVICES = tuple(each.service for each in SCHEMAS)
 WITH_WORKFLOWS = tuple(spec.service for spec in SCHEMAS if "kessai.sdk.workflow" in spec.components)
 """Services that run workflows."""
 
-SOURCES = ("ledger", "bank", "cardgateway", "payment")
-"""Whose events are relayed; all of them tell the tracer which processings they touched."""
+DATED_JOBS: tuple[DatedJob, ...] = (*SETTLEMENT_JOBS, *BANK_JOBS)
+"""All jobs with a run per business date; those that fall due at the same instant are run in this order."""
 
-CALLS = {"payment": ("ledger", "cardgateway", "bank")}
+SOURCES = ("ledger", "bank", "cardgateway", "payment", "merchant", "settlement")
+"""Whose events are relayed."""
+
+CALLS = {"payment": ("ledger", "cardgateway", "bank"), "settlement": ("payment",)}
 """Whom a service calls for effects."""
 
+
+SLOW_LEASES_S = {"settlement": 30.0, "merchant": 60.0}
+"""Services that may wait longer than payments for another process to go on with them: an idle platform asks less."""
+SLOW_POLL_S = 24.0
+"""The longest pause of their relays; what this process commits is relayed at once."""
 
 GRACE_S = 3.0
 """How long workflows may take to come to their end when the platform stops."""
@@ -164,17 +191,10 @@ class Platform:
             patience.card_gateway,
             **engine_options(settings, self.vault, "cardgateway", alerts),
         )
-        bank = HttpBank(bank_at(settings.bank_url, settings.bank_key))
-        self.bank = BankService(
-            self.database,
-            self.clock,
-            bank,
-            self.vault,
-            patience.bank,
-            **engine_options(settings, self.vault, "bank", alerts),
-        )
+        self.bank = self._banking(alerts, patience.bank)
         self.bank_results = BankResults(self.database, self.bank, patience.bank)
         self.doubts = Doubts(self.cardgateway, self.bank)
+        self.merchant = MerchantService(self.database, self.clock, approvals=self.identity, bank=self.bank)
         self.payment = PaymentService(
             self.database,
             self.clock,
@@ -186,13 +206,19 @@ class Platform:
             vault=self.vault,
             **engine_options(settings, self.vault, "payment", alerts),
         )
-        self.engines: list[Engine[Any]] = [self.cardgateway.engine, self.bank.engine, self.payment.engine]
+        self.rules = read_rules(document_of(settings.tracer, "tracer.toml"))
+        self.tracer = TracerService(self.database, self.rules, signer=Signer(read_signing_keys(settings.evidence_keys)))
+        self.books = self._bookkeeping()
+        self.settlement = self._settling(alerts)
+        self.fees = FeeLoop(self.database, self.settlement, lease_s=SLOW_LEASES_S["settlement"])
+        services = (self.cardgateway, self.bank, self.payment, self.settlement)
+        self.engines: list[Engine[Any]] = [each.engine for each in services]
+        desks = [Desk(self.settlement.engine, SETTLEMENT_JOBS), Desk(self.bank.engine, BANK_JOBS)]
+        self.dated = DatedJobs(self.database, self.clock, desks)
         self.retention = WorkflowRetention(self.database, self.clock, settings, WITH_WORKFLOWS)
         self.ledger_jobs = LedgerJobs(self.database, self.clock, self.ledger, types)
         self.proving = self._proving()
-        self.tracer = self.proving.tracer
-        self.books = self._bookkeeping()
-        self.relays = [Relay(self.database, source) for source in SOURCES]
+        self.relays = [self._relay(source) for source in SOURCES]
         self.subscriptions = self._subscriptions()
         for each in (PlatformGauges(self), WorkflowMetrics(*self.engines), alerts, self.doubts):
             self.figures.register(each)
@@ -215,8 +241,12 @@ class Platform:
         if self.settings.bank_url is not None:
             await self.bank_results.open()
         self.doubts.open()
+        await self.merchant.open()
         await self.payment.open()
         await self.books.open()
+        await self.settlement.open()
+        await self.fees.open()
+        await self.dated.open()
         for each in (*self.relays, *self.subscriptions):
             await each.open()
         if self.proves:
@@ -236,7 +266,10 @@ class Platform:
         await self.proving.close_repairs()
         for each in (*self.subscriptions, self.proving):
             await each.close()
-        await self.payment.close(grace_s=grace_s)
+        await self.fees.close()
+        await self.settlement.close(grace_s=grace_s)
+        await self.payment.close(grace_s=max(0.0, until - loop.time()))
+        await self.merchant.close()
         await self.doubts.close()
         await self.bank_results.close()
         await self.bank.close(grace_s=max(0.0, until - loop.time()))
@@ -266,6 +299,8 @@ class Platform:
             (Bank, self.bank),
             (Tracer, self.tracer),
             (Books, self.books),
+            (Merchant, self.merchant),
+            (Settlement, self.settlement),
             (Identity, self.identity),
         ]
         return [*doors, (Sandbox, self._clock_service)] if self.sandbox else doors
@@ -292,6 +327,10 @@ class Platform:
             timeout_ms=self.settings.request_timeout_ms,
         )
 
+    def _relay(self, source: str) -> Relay:
+        lease_s, slow = SLOW_LEASES_S.get(source, LEASE_S), source in SLOW_LEASES_S
+        return Relay(self.database, source, lease_s=lease_s, poll_s_max=SLOW_POLL_S if slow else None)
+
     def _subscriptions(self) -> list[Subscription]:
         return [
             lapsed_holds(self.database, self.clock, self.payment),
@@ -299,7 +338,25 @@ class Platform:
             ledger_events(self.database, self.clock, self.books.bookkeeper),
             bank_events(self.database, self.clock, self.books.bookkeeper),
             payment_steps(self.database, self.clock),
+            transactions_of_payments(self.database, self.clock, self.settlement),
+            sales_for_fees(self.database, self.clock, self.settlement),
+            payout_results(self.database, self.clock),
         ]
+
+    def _banking(self, alerts: Alerts, patience: Patience) -> BankService:
+        settings = self.settings
+        online = bank_at(settings.bank_url, settings.bank_key)
+        terms = load_terms(document_of(settings.bank_terms, "bank.toml"))
+        return BankService(
+            self.database,
+            self.clock,
+            HttpBank(online),
+            self.vault,
+            patience,
+            files=files_of(terms, online),
+            terms=terms,
+            **engine_options(settings, self.vault, "bank", alerts),
+        )
 
     def _bookkeeping(self) -> BooksService:
         books = read_books_of(self.settings)
@@ -313,32 +370,50 @@ class Platform:
             approvals=self.identity,
         )
 
+    def _settling(self, alerts: Alerts) -> SettlementService:
+        # Its `tracer` is the service, not what makes an engine's spans.
+        options: dict[str, Any] = {**engine_options(self.settings, self.vault, "settlement", alerts)}
+        return SettlementService(
+            self.database,
+            self.clock,
+            merchants=self.merchant,
+            payment=self.payment,
+            tracer=self.tracer,
+            books=cast("Books", self.books),  # its verbs are its desks', found as they are asked for
+            lease_s=SLOW_LEASES_S["settlement"],
+            config=read_settlement(document_of(self.settings.settlement, "settlement.toml")),
+            **options,
+        )
+
     def _proving(self) -> Proving:
         services = {
             "ledger": self.ledger,
             "cardgateway": self.cardgateway,
             "bank": self.bank,
             "payment": self.payment,
+            "settlement": self.settlement,
         }
-        rules = read_rules(document_of(self.settings.tracer, "tracer.toml"))
-        signer = Signer(read_signing_keys(self.settings.evidence_keys))
         repairs = {"cardgateway": CardRepairs(self.cardgateway), "ledger": LedgerRepairs(self.ledger)}
         outside = {"cardgateway": self.cardgateway.outside, "bank": self.bank.outside}
         return Proving(
             self.database,
             self.clock,
-            rules,
+            self.rules,
             services,
             CALLS,
             outside=outside,
-            signer=signer,
+            tracer=self.tracer,
+            leases=SLOW_LEASES_S,
             remote_key=self.settings.remote_services_key,
             repairs=repairs,
         )
 
     async def _due_jobs(self) -> list[JobDone]:
-        return await jobs.run_due(self)
+        return await jobs.run_all_due(self)
 
 
-DOORS: tuple[type, ...] = (Ledger, Payment, CardGateway, Bank, Tracer, Books, Identity, Sandbox)
+DOORS: tuple[type, ...] = (
+    *(Ledger, Payment, CardGateway, Bank, Tracer, Books, Merchant, Settlement),
+    *(Identity, Sandbox),
+)
 """Every door that the platform can show, as contracts/ has them."""

@@ -202,6 +202,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A file of the law's figures (法定帳簿) in place of the platform's own."""
     reconciliation: str | None = None
     """A file of what reconciliations (照合) tolerate in place of the platform's own."""
+    bank_terms: str | None = None
+    """A file of what was agreed with the bank about files (総合振込) in place of the platform's own."""
+    settlement: str | None = None
+    """A file of what is settled (加盟店精算), and who proves it, in place of the platform's own."""
     isolation: Literal["read committed", "repeatable read", "serializable"] | None = None
     """Transaction isolation; None leaves the database's own default."""
     card_gateway_url: str | None = None

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from kessai.services.bank import workflows as bank_workflows
+from kessai.services.bank.workflows import instructing as bank_workflows
 from kessai.services.payment.service import desk
 from kessai.services.payment.workflows import notes
 from tests.conftest import ISOLATION, SharedServer

@@ -7,7 +7,7 @@ from kessai.foundation.migrations import SchemaSpec
 SCHEMA = SchemaSpec(
     service="shop",
     package="tests.sdk.shop",
-    components=("kessai.foundation.events", "kessai.sdk.workflow"),
+    components=("kessai.foundation.events", "kessai.sdk.workflow", "kessai.sdk.jobs"),
 )
 ROLE = "kessai_shop"
 

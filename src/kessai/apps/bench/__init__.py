@@ -2,6 +2,7 @@
 
 Each run stands on a throwaway database, alternates with a peer on the same server, and counts only what was
 acknowledged. It ends with `kessai verify` in a process of its own: a run whose invariants do not hold exits 1.
+`zengin` alone needs neither database nor peer.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 ROUNDS = 2
 SECONDS = 8.0
 ACCOUNTS_MIN = 100
-NAMES = ("ledger", "charge", "workflow", "isolation", "tracer", "books")
+LINES_MAX = 999_999
+"""Of a Zengin file."""
+NAMES = ("ledger", "charge", "workflow", "isolation", "tracer", "books", "zengin", "settlement")
 
 
 class Mode(StrEnum):
@@ -48,6 +50,8 @@ class Options:
     pace: int
     entries: int
     lines: int
+    transactions: int
+    merchants: int
     database_url: str | None
     as_json: bool
 
@@ -78,7 +82,11 @@ def read(argv: Sequence[str]) -> Options:
     parser.add_argument("--events", type=int, default=100_000, help="of `books`: booked from the outbox, all rounds")
     parser.add_argument("--pace", type=int, default=2_000, help="of `books`: exchanges a second that they follow")
     parser.add_argument("--entries", type=int, default=200_000, help="of `books`: stored before the trial balance")
-    parser.add_argument("--lines", type=int, default=100_000, help="of `books`: movements of the statutory day")
+    parser.add_argument(
+        "--lines", type=int, default=100_000, help="of `books`: movements of the statutory day; of `zengin`"
+    )
+    parser.add_argument("--transactions", type=int, default=100_000, help="of `settlement`: of the day")
+    parser.add_argument("--merchants", type=int, default=1_000, help="of `settlement`")
     parser.add_argument("--database-url", help="a PostgreSQL server to make throwaway databases on")
     parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object as the last line")
     options = Options(**vars(parser.parse_args(list(argv))))
@@ -86,6 +94,8 @@ def read(argv: Sequence[str]) -> Options:
         parser.error("--mode recovery is one of workflow")
     if options.accounts < ACCOUNTS_MIN:
         parser.error(f"--accounts must be at least {ACCOUNTS_MIN}")
+    if options.name == "zengin" and not 0 < options.lines <= LINES_MAX:
+        parser.error(f"--lines of zengin must be 1 to {LINES_MAX}")
     return options
 
 

@@ -34,6 +34,10 @@ class Client:
         self._connection = http.client.HTTPConnection(place.hostname or "127.0.0.1", place.port, timeout=TIMEOUT_S)
         self._api_key = api_key
 
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
     def get(self, path: str) -> dict[str, Any]:
         """A result; RuntimeError when it is a problem."""
         return _result(self.ask("GET", path, None, None), path)

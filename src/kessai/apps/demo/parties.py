@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 from kessai.simulators import bank, cardgateway
@@ -63,8 +64,14 @@ class BankCounter(Party):
 
     def received(self) -> int:
         """Yen that came to the platform's account less what left it, by the bank's own statement."""
-        total, after = 0, PAGE_FIRST
+        return sum(each["amount"] for each in self._lines())
+
+    def moved_by_files(self) -> int:
+        """The same of what came to it in files, or came back."""
+        return sum(each["amount"] for each in self._lines() if " file " in f" {each['words']} ")
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        after = PAGE_FIRST
         while lines := self._ask("GET", f"/v1/statement?after={after}")["lines"]:
-            total += sum(each["amount"] for each in lines)
+            yield from lines
             after = lines[-1]["position"]
-        return total

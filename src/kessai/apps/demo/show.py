@@ -15,13 +15,18 @@ from rich.console import Console
 from rich.panel import Panel
 
 from kessai.apps.bench.program import KESSAI, PlatformProcess
+from kessai.apps.demo.sent import write_bank_files
 from kessai.apps.outside import running
 from kessai.foundation.config import Settings
 from kessai.foundation.errors import OperatorError
 
 BOOKS = Path(".kessai") / "demo"
 """Where what was written for signature stays when the demonstration's data is gone."""
+SETTLEMENT = "settlement"
+"""Of the same folder: merchants' statements, and the files that the bank got."""
 DAY = (sys.executable, "-m", "kessai.apps.demo.day")
+MONTH = (sys.executable, "-m", "kessai.apps.demo.month")
+APPROVER_SCOPES = ("approval:approve", "approval:read", "bank:approve", "bank:read")
 
 
 def run() -> int:
@@ -54,18 +59,38 @@ async def _show(console: Console, data: Path) -> int:
             BANK_URL=str(parties.bank_url),
             BOOKS_FOLDER=str(books_folder(data)),
         )
+        console.rule("A month of merchants in fast time · 加盟店精算の一か月")
+        settled = await _child(
+            *(*MONTH, platform.url),
+            KESSAI_API_KEY=platform.api_key,
+            APPROVER_KEYS=" ".join([await approver_key(data) for _ in range(2)]),
+            BANK_URL=str(parties.bank_url),
+            SETTLEMENT_FOLDER=str(books_folder(data) / SETTLEMENT),
+        )
+        console.print(await write_bank_files(Settings(data=str(data)), books_folder(data) / SETTLEMENT))
         console.rule("kessai verify, the books outside included · 不変条件と社外帳簿の検証")
         verified = await _child(*KESSAI, "verify", "--data", str(data))
         console.rule("kessai trace prove --all · 全処理の再照合")
         proved = await _child(*KESSAI, "trace", "prove", "--all", "--data", str(data))
-        if played or verified or proved:
-            broken = played or 1 in (verified, proved)
-            console.print("[red]The day does not balance.[/red]" if broken else "it could not be verified")
+        if played or settled or verified or proved:
+            broken = played or settled or 1 in (verified, proved)
+            console.print("[red]It does not balance.[/red]" if broken else "it could not be verified")
             return 1
         console.print("[green]Every yen is accounted for · 一円まで合っています[/green]")
         if sys.stdout.isatty():
             await _stay(console, platform)
     return 0
+
+
+async def approver_key(data: Path) -> str:
+    """A key that the operator did not make, for somebody else who approves."""
+    scopes = [part for scope in APPROVER_SCOPES for part in ("--scope", scope)]
+    process = await asyncio.create_subprocess_exec(
+        *(*KESSAI, "key", "create", "--data", str(data), "--name", "approver", *scopes),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    return (await process.communicate())[0].decode().strip()
 
 
 def books_folder(data: Path) -> Path:

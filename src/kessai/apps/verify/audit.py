@@ -13,22 +13,26 @@ import asyncpg
 from kessai.apps.verify import checks, events
 from kessai.apps.verify.accounts import check_accounts
 from kessai.apps.verify.bank import check_bank
+from kessai.apps.verify.bank_files import check_bank_files
 from kessai.apps.verify.books import check_books
 from kessai.apps.verify.cards import check_cards
 from kessai.apps.verify.checkout import check_checkout
 from kessai.apps.verify.courses import check_courses
 from kessai.apps.verify.finding import Report, Row, TooMany
 from kessai.apps.verify.gains import check_gains
+from kessai.apps.verify.merchants import check_merchants
 from kessai.apps.verify.pages import LOTS, Page, strays, strays_published
 from kessai.apps.verify.payments import business_now, check_payments
 from kessai.apps.verify.processings import check_processings
 from kessai.apps.verify.seals import Chains, check_anchors
+from kessai.apps.verify.settlement import check_settlement
 from kessai.apps.verify.streams import END, Stream, Windows
 from kessai.foundation.db import Connection, Queries, load_queries
 from kessai.services.books.domain.configuration import BooksConfig
 from kessai.services.ledger.domain.state import SLOT_BITS, micros
 from kessai.services.ledger.domain.types import AccountTypes
 from kessai.services.payment.domain.kinds import PaymentKinds
+from kessai.services.settlement.domain.configuration import SettlementConfig
 
 PACKAGE = "kessai.apps.verify"
 BOOKS = {"books.journal", "ledger.flush", "bank.instruction", "payment.payment"}
@@ -46,11 +50,12 @@ SETTINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the platform was told about accounts, payments and how they are booked."""
+    """What the platform was told about accounts, payments, how they are booked and what is settled."""
 
     types: AccountTypes
     kinds: PaymentKinds
     books: BooksConfig
+    settlement: SettlementConfig
 
     def lists(self) -> dict[str, list[str]]:
         """Account types by what they may do, and the prefixes of payments' ids."""
@@ -113,6 +118,8 @@ class _Audit:
             await self._verify_shared(schema, shared, tables)
         if "bank.instruction" in tables:
             await check_bank(self._connection, self._report)
+        if "bank.transfer_file" in tables:
+            await check_bank_files(self._connection, self._report)
         if "cardgateway.card_authorization" in tables:
             await check_cards(self._connection, self._report)
         if "tracer.processing" in tables:
@@ -130,6 +137,10 @@ class _Audit:
             )
             now = await business_now(self._connection, payment, sandbox="sandbox.clock" in tables)
             await check_checkout(self._connection, self._report, now)
+        if "merchant.merchant" in tables:
+            await check_merchants(self._connection, self._report)
+        if "settlement.transaction_data" in tables:
+            await check_settlement(self._connection, self._configuration.settlement, self._report, tables=tables)
         if tables >= BOOKS:
             await check_books(self._connection, self._configuration.books, self._report)
 

@@ -5,7 +5,8 @@ What the books have not heard yet is worked out from their cursors, event by eve
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from kessai.apps.verify.finding import Report
 from kessai.foundation.db import Connection, Queries, load_queries
 from kessai.services.books.domain.configuration import BooksConfig
 from kessai.services.books.domain.faults import OF_AN_EVENT, fault_of
-from kessai.services.books.domain.rules import BoundLeg
+from kessai.services.books.domain.rules import BoundLeg, TaxCode
 from kessai.services.books.service.statutory.again import differing_days
 
 ALONE = (
@@ -129,12 +130,16 @@ async def _check_places(connection: Connection, sql: Queries, books: BooksConfig
     """Each posting's account is one that a version of the rules books its type on."""
     rules = [rule for version in books.rules for rule in version.rules.values()]
     owners = sorted({owner for rule in rules for leg in rule.legs.values() for owner in leg.by_owner})
+    taxes: defaultdict[tuple[str, str], list[TaxCode | None]] = defaultdict(list)
+    for rule in rules:
+        for name, leg in rule.legs.items():
+            taxes[rule.name, name].append(leg.tax)
     allowed = {
         (rule.name, name, owner, *place)
         for rule in rules
         for name, leg in rule.legs.items()
         for owner in ("", *owners)
-        for place in _places(leg, owner)
+        for place in _places(leg, owner, taxes[rule.name, name])
     }
     for row in await connection.fetch(sql["places"], owners):
         place = (row["kind"], row["account_type"], row["owner"], row["account"], row["tax_code"])
@@ -143,12 +148,13 @@ async def _check_places(connection: Connection, sql: Queries, books: BooksConfig
             report.add(PLACED, "books.entry", f"jnl_{row['journal_id'].hex}", text.rstrip())
 
 
-def _places(leg: BoundLeg, owner: str) -> Iterable[tuple[str, str]]:
+def _places(leg: BoundLeg, owner: str, taxes: Collection[TaxCode | None]) -> Iterable[tuple[str, str]]:
+    """`taxes`: those that any version has for the type; what is given back has the tax that it had."""
     account = leg.by_owner.get(owner, leg.account)
-    code = "" if leg.tax is None else leg.tax.code
-    yield account, code
-    if leg.tax is not None:
-        yield leg.tax.account, code
+    for tax in taxes:
+        yield account, "" if tax is None else tax.code
+        if tax is not None:
+            yield tax.account, tax.code
 
 
 # -- the other services -------------------------------------------------------------------------------------------

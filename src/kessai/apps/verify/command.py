@@ -17,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from kessai.apps.outside import folder_of
-from kessai.apps.place import shared_place
+from kessai.apps.place import data_folder, shared_place
 from kessai.apps.verify.audit import Configuration, audit
 from kessai.apps.verify.bank import verify_bank
+from kessai.apps.verify.bank_files import verify_contents, verify_lines
 from kessai.apps.verify.cards import verify_cards
 from kessai.apps.verify.finding import Finding, Report, TooMany
 from kessai.apps.verify.outside import verify_outside
@@ -28,7 +29,9 @@ from kessai.foundation.config import Settings, load_settings
 from kessai.foundation.db import AUDITOR_ROLE, CONNECT_TIMEOUT_S, Connection, require_dsn
 from kessai.foundation.errors import OperatorError
 from kessai.foundation.telemetry import configure_logging
+from kessai.foundation.vault import KEYS_FILE, Vault, read_vault_keys, vault_keys_in
 from kessai.services.ledger.domain.types import load_account_types
+from kessai.services.settlement.domain.configuration import read_settlement
 
 SHOWN_MAX = 20
 """Findings in the table that people read."""
@@ -49,7 +52,8 @@ async def verify(dsn: str, settings: Settings | None = None) -> list[Finding]:
 async def _verify(dsn: str, settings: Settings, report: Report) -> Report:
     types = load_account_types(document_of(settings.account_types, "account_types.toml"))
     kinds = load_payment_kinds(settings.payment_kinds)
-    configuration = Configuration(types, kinds, read_books_of(settings))
+    settlement = read_settlement(document_of(settings.settlement, "settlement.toml"))
+    configuration = Configuration(types, kinds, read_books_of(settings), settlement)
     try:
         async with _auditor(dsn) as connection, _auditor(dsn) as second:
             beside = second if await _share_view(connection, second) else None
@@ -115,8 +119,11 @@ async def verify_parties(dsn: str, settings: Settings, report: Report) -> None:
 
     A party that an operator has configured keeps books that cannot be read here: it sends its statement.
     """
-    folder = folder_of(settings)
+    folder, vault = folder_of(settings), vault_of(settings)
     with suppress(TooMany):
+        if vault.configured:
+            async with _auditor(dsn) as connection:
+                await verify_contents(connection, vault, report)
         async with _auditor(dsn) as connection:
             await verify_outside(connection, load_payment_kinds(settings.payment_kinds), report)
         if settings.card_gateway_url is None:
@@ -125,6 +132,15 @@ async def verify_parties(dsn: str, settings: Settings, report: Report) -> None:
         if settings.bank_url is None:
             async with _auditor(dsn) as connection:
                 await verify_bank(connection, folder / "bank.jsonl", report)
+                await verify_lines(connection, folder / "bank.jsonl", report)
+
+
+def vault_of(settings: Settings) -> Vault:
+    """The keys of the settings, or of a data folder that has some; none elsewhere: what is sealed stays unread."""
+    keys = settings.vault_keys
+    if keys is None and settings.database_url is None and (data_folder(settings) / KEYS_FILE).exists():
+        keys = vault_keys_in(data_folder(settings))
+    return Vault(read_vault_keys(keys))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -43,6 +43,8 @@ class Event:
     """Its JSON."""
     recorded_at: datetime
     """When it was committed, as its source says: all events of one row have the same instant."""
+    written_at: datetime | None = None
+    """When its row was made, in real time whatever the source's clock says; None: nobody kept it."""
 
     def decode(self, kind: type[T]) -> T:
         """The event as a Struct; fields that this program does not know yet are ignored where the Struct allows."""
@@ -69,9 +71,19 @@ def outbox_insert(service: str) -> str:
     return load_queries("kessai.foundation.events", schema=service)["outbox_insert"]
 
 
-def events_of(source: str, position: int, topic: str, payload: bytes, recorded_at: datetime) -> list[Event]:
+def events_of(
+    source: str, position: int, topic: str, payload: bytes, recorded_at: datetime, written_at: datetime | None = None
+) -> list[Event]:
     """The events of one row."""
-    return [Event(source, position, n, topic, bytes(raw), recorded_at) for n, raw in enumerate(_split.decode(payload))]
+    return [
+        Event(source, position, n, topic, bytes(raw), recorded_at, written_at)
+        for n, raw in enumerate(_split.decode(payload))
+    ]
+
+
+def written_at(outbox_id: UUID) -> datetime:
+    """When a row was made, in real time: its id is a UUIDv7 (RFC 9562), which begins with the milliseconds."""
+    return datetime.fromtimestamp((outbox_id.int >> 80) / 1000, UTC)
 
 
 class Bell:

@@ -27,7 +27,10 @@ class Relay:
     The head's guarded update makes positions unique and gapless even if two believed to hold the lease.
     """
 
-    def __init__(self, database: Database, source: str, *, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, database: Database, source: str, *, lease_s: float = LEASE_S, poll_s_max: float | None = None
+    ) -> None:
+        """`poll_s_max`: the longest pause, in place of POLL_S_MAX, of a source that nobody waits for."""
         self.source = source
         self.positioned = 0
         """Rows positioned by this process."""
@@ -35,6 +38,7 @@ class Relay:
         self._role = role_of(source)
         self._queries = load_queries("kessai.foundation.events", schema=source)
         self._lease = Lease(database, source, "relay", lease_s=lease_s)
+        self._poll_s_max = poll_s_max
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -74,7 +78,8 @@ class Relay:
         doorbell = bell(self._database, self.source, "committed")
         positioned = bell(self._database, self.source, "positioned")
         waiter = doorbell.listen()
-        pauses = Pauses(POLL_S, POLL_S_MAX)
+        longest_s = self._poll_s_max or POLL_S_MAX
+        pauses = Pauses(min(POLL_S, longest_s), longest_s)
         positioned.certain = True
         try:
             while True:

@@ -14,7 +14,7 @@ import structlog
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import EXHAUSTED, LOST, RETRYABLE, Connection, Database, load_queries, role_of
 from kessai.foundation.errors import PaymentError, Unavailable, Unknown
-from kessai.foundation.events.outbox import Event, Pauses, bell, events_of, rung
+from kessai.foundation.events.outbox import Event, Pauses, bell, events_of, rung, written_at
 from kessai.foundation.lease import LEASE_S, Lease, hold
 
 log = structlog.get_logger(__name__)
@@ -195,7 +195,8 @@ class Subscription:
         events: list[Event] = []
         end = cursor
         for row in rows:
-            found = events_of(self.source, row["position"], row["topic"], row["payload"], row["recorded_at"])
+            made_at = written_at(row["outbox_id"])
+            found = events_of(self.source, row["position"], row["topic"], row["payload"], row["recorded_at"], made_at)
             end = _Cursor(row["position"], len(found))
             events += found[cursor.handled :] if row["position"] == cursor.position else found
         return events, end

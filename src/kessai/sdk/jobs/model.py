@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
 from kessai.foundation.contract import Message
@@ -47,3 +48,47 @@ class DatedJob:
     """The run that falls due on a day is for so many days before it: 1, for a job that closes the day before."""
     business_days: bool = False
     """Whether it falls due on banks' business days only."""
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "RUNNING"
+    PARKED = "PARKED"
+    """It waits for an operator (`kessai workflow retry …`)."""
+    DONE = "DONE"
+    FAILED = "FAILED"
+
+
+class JobRun(Message, frozen=True):
+    """One attempt of a job for a business date. All times are business time."""
+
+    name: str
+    day: date
+    attempt: int
+    workflow_id: str
+    dry_run: bool
+    state: RunState
+    done: int
+    """So far, or in all; in the job's own unit."""
+    total: int | None
+    """What it will come to, where the job knows that beforehand."""
+    note: str
+    started_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def order(self) -> JobOrder:
+        """What it was asked."""
+        return JobOrder(name=self.name, day=self.day, attempt=self.attempt, dry_run=self.dry_run)
+
+
+def service_of(name: str) -> str:
+    """The service whose job it is: the first part of its name."""
+    return name.partition(".")[0]
+
+
+def workflow_id_of(order: JobOrder) -> str:
+    """`<job>:<date>#<attempt>`: whoever starts it, it is one run."""
+    return f"{order.name}:{order.day.isoformat()}#{order.attempt}"

@@ -87,16 +87,28 @@ def told_by(traced: TracedInstruction, theirs: BankRecord) -> EffectRecord | Non
     nothing = theirs.state is S.FAILED and not theirs.booked_minor
     if nothing and traced.instruction.state is S.FAILED:
         return None
+    by_file = traced.instruction.transfer_on is not None
     return EffectRecord(
-        effect_id=theirs.instruction_id,
+        effect_id=traced.instruction.instruction_id,
         kind=f"bank_{theirs.kind.value}",
         party=PLATFORM,
-        account=theirs.bank_reference,
+        account=theirs.instruction_id if by_file else theirs.bank_reference,
         asset="JPY",
         amount_minor=_signed(theirs.kind, theirs.amount_minor),
         captured_minor=_signed(theirs.kind, theirs.booked_minor),
         state=theirs.state.value,
     )
+
+
+def id_there(traced: TracedInstruction) -> str:
+    """Under which id the bank has an instruction: its own, or that of its line in a file."""
+    known = traced.instruction
+    return known.instruction_id if known.transfer_on is None else known.bank_reference or known.instruction_id
+
+
+def was_told(traced: TracedInstruction) -> bool:
+    """Whether the bank can have heard of an instruction: not of one whose file was never sent."""
+    return traced.instruction.transfer_on is None or traced.instruction.bank_reference is not None
 
 
 def is_ahead(traced: TracedInstruction, theirs: BankRecord) -> bool:
@@ -219,10 +231,10 @@ class PartnerBank:
     async def list_effects(self, request: ListEffects, /) -> EffectsPage:
         """What the bank has on record of these processings; what is under way is not asked about."""
         asked = {
-            each.instruction.instruction_id: (processing_id, each)
+            id_there(each): (processing_id, each)
             for processing_id, found in (await self._effects.read(request.processing_ids)).items()
             for each in found.instructions
-            if not each.in_flight
+            if not each.in_flight and was_told(each)
         }
         told: dict[str, list[EffectRecord]] = {}
         ahead: set[str] = set()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import structlog
 
+from kessai.sdk.jobs import DatedJob
 from kessai.services.bank.service import BankService
+from kessai.services.bank.workflows import run_results, run_send, run_statement
 
 log = structlog.get_logger(__name__)
 
@@ -20,8 +22,8 @@ async def repair_instructions(bank: BankService) -> int:
 
 
 async def reseal_accounts(bank: BankService) -> int:
-    """After a new vault key: seal what is under old ones anew; gives how many accounts that were."""
-    return await bank.reseal_accounts()
+    """After a new vault key: seal what is under old ones anew; gives how many accounts and files that were."""
+    return await bank.reseal_accounts() + await bank.reseal_files()
 
 
 async def reconcile_statement(bank: BankService) -> int:
@@ -36,3 +38,29 @@ async def reconcile_statement(bank: BankService) -> int:
             theirs_minor=each.theirs_minor,
         )
     return len(differences)
+
+
+BANK_JOBS: tuple[DatedJob, ...] = (
+    DatedJob(
+        name="bank.statement",
+        summary="import our account's statement of the day before, and compare our own rows with it",
+        definition=run_statement,
+        at="07:00",
+        days_back=1,
+    ),
+    DatedJob(
+        name="bank.results",
+        summary="read what the bank tells of files, line by line",
+        definition=run_results,
+        at="14:00",
+        business_days=True,
+    ),
+    DatedJob(
+        name="bank.send",
+        summary="make the files of the days that are cut off, and send what is approved",
+        definition=run_send,
+        at="15:05",
+        business_days=True,
+    ),
+)
+"""The jobs with a run per business date; at one instant they fall due in this order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from kessai.services.payment.domain.history import Traced, TracedRefund, TracedS
 SERVICE = "payment"
 DEPENDENCIES = ("ledger", "cardgateway", "bank")
 """Whom payments call for effects, as participants name them."""
+
+SLICE = 200
+"""Payments read at a stretch."""
 
 _SQL = load_queries("kessai.services.payment", file="sql/effects.sql")
 _decode_given_back = msgspec.json.Decoder(GivenBack).decode
@@ -50,7 +54,12 @@ class PaymentEffects:
 
     async def own_view(self, processing_ids: Sequence[str]) -> dict[str, Own]:
         """Effects, claims on the ledger, the card gateway and the bank, and where rows contradict each other."""
-        return {processing_id: self._own(found) for processing_id, found in (await self._read(processing_ids)).items()}
+        views: dict[str, Own] = {}
+        for processing_id, found in (await self._read(processing_ids)).items():
+            views[processing_id] = self._own(found)
+            if len(found.payments) > SLICE:
+                await asyncio.sleep(0)
+        return views
 
     async def list_effects(self, request: ListEffects) -> EffectsPage:
         """The service's own record of these processings, of one caller or of all."""
@@ -99,16 +108,18 @@ class PaymentEffects:
             return [await connection.fetch(_SQL[name], ids) for name in names]
 
         payments, steps, refunds = await self._database.transaction(store.ROLE, read, isolation="repeatable_read")
-        return self._sorted(payments, _by_payment(steps), _by_payment(refunds))
+        return await self._sorted(payments, _by_payment(steps), _by_payment(refunds))
 
-    def _sorted(
+    async def _sorted(
         self,
         payments: Sequence[asyncpg.Record],
         steps: dict[Any, list[asyncpg.Record]],
         refunds: dict[Any, list[asyncpg.Record]],
     ) -> dict[str, _Found]:
         found: dict[str, _Found] = defaultdict(_Found)
-        for row in payments:
+        for number, row in enumerate(payments, 1):
+            if number % SLICE == 0:
+                await asyncio.sleep(0)  # movements in bulk share a processing: let others have a turn
             payment_id, into = row["payment_id"], found[row["processing_id"]]
             mine, back = steps.pop(payment_id, []), refunds.pop(payment_id, [])
             try:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kessai.simulators.bank.books import Books
+from kessai.simulators.bank.file_verbs import FileVerbs, record_of
 from kessai.simulators.bank.lines import Account, Declined, Fate, Order, OrderKind
 from kessai.simulators.faults import PRESETS, Fault, Faults
 from kessai.simulators.listening import Cut, body_of, pause, spoiled
@@ -73,6 +74,7 @@ class Counter:
         self.requests: deque[Asked] = deque(maxlen=REQUESTS_KEPT)
         """What clients asked, oldest first."""
         self._key = key
+        self._files = FileVerbs(books)
 
     def app(self) -> Starlette:
         """Everything that it serves."""
@@ -88,6 +90,7 @@ class Counter:
                 Route("/v1/results", self._client("results", self._results), methods=["GET"]),
                 Route("/v1/records", self._records, methods=["POST"]),
                 Route("/v1/statement", self._client("statement", self._statement), methods=["GET"]),
+                *self._file_routes(),
                 Route("/control/faults", self._control(self._program), methods=["POST"]),
                 Route("/control/faults", self._control(self._clear), methods=["DELETE"]),
                 Route("/control/fates", self._control(self._foresee), methods=["POST"]),
@@ -99,6 +102,23 @@ class Counter:
             ]
         )
 
+    def _file_routes(self) -> list[Route]:
+        files = self._files
+        return [
+            Route("/v1/files", self._client("file", files.post), methods=["POST"]),
+            Route("/v1/files/{id}", self._client("file", files.put), methods=["PUT"]),
+            Route("/v1/files/{id}", self._client("inquire_file", files.standing), methods=["GET"]),
+            Route("/v1/files/{id}/lines", self._client("inquire_file", files.lines), methods=["GET"]),
+            Route("/v1/files/{id}/results", self._client("file_results", files.result_file), methods=["GET"]),
+            Route("/v1/file-entries", self._client("file_entries", files.results), methods=["GET"]),
+            Route("/v1/recalls/{id}", self._client("recall", files.recall), methods=["PUT"]),
+            Route("/v1/statements/{id}", self._client("statement_day", files.statement_day), methods=["GET"]),
+            Route("/control/line-fates", self._control(files.foresee_line), methods=["POST"]),
+            Route("/control/file-fates", self._control(files.foresee_file), methods=["POST"]),
+            Route("/control/line-results-again", self._control(files.say_again), methods=["POST"]),
+            Route("/control/close-account", self._control(files.close_account), methods=["POST"]),
+        ]
+
     # -- clients ------------------------------------------------------------------------------------------------
 
     def _client(self, verb: str, act: Act) -> Callable[[Request], Awaitable[Response]]:
@@ -109,7 +129,8 @@ class Counter:
                 return Cut()
             if request.headers.get("authorization") != f"Bearer {self._key}":
                 return _json({"code": "unauthorized"}, 401)
-            about, body = request.path_params.get("id", ""), await body_of(request)
+            about = request.path_params.get("id") or request.query_params.get("id", "")
+            body = await body_of(request)
             self.requests.append(Asked(verb=verb, id=about))
             fault = self.faults.take(verb, about)
             await pause(fault.delay_ms if fault else 0)
@@ -182,10 +203,13 @@ class Counter:
 
     def _recorded(self, ids: list[str]) -> dict[str, Any]:
         self.books.settle_due()
-        found = (self.books.orders.get(each) for each in ids)
-        return {"ids": ids, "records": [self._record(each) for each in found if each is not None]}
+        found = (self._record(each) for each in ids)
+        return {"ids": ids, "records": [each for each in found if each is not None]}
 
-    def _record(self, order: Order) -> dict[str, Any]:
+    def _record(self, name: str) -> dict[str, Any] | None:
+        order = self.books.orders.get(name)
+        if order is None:
+            return record_of(self.books, name)
         return {**_shown(order), "kind": order.kind, "amount": order.amount, "booked": self.books.booked(order.id)}
 
     # -- controls -----------------------------------------------------------------------------------------------
@@ -238,11 +262,14 @@ class Counter:
 def _answered(about: str, act: Callable[[], Any]) -> Response:
     """What the books say, as a reply."""
     try:
-        return _json(act())
+        said = act()
     except Declined as no:
         return _json({"id": about, "code": no.code}, no.status)
     except (ValueError, KeyError, msgspec.MsgspecError) as error:
         return _json({"id": about, "code": "bad_request", "message": str(error)}, 400)
+    if isinstance(said, bytes):
+        return Response(said, media_type="application/octet-stream")
+    return _json(said)
 
 
 def _shown(order: Order) -> dict[str, Any]:

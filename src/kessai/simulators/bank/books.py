@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from kessai.simulators.bank.files import FileDesk
 from kessai.simulators.bank.lines import (
     MAGIC_NUMBERS,
     Account,
@@ -28,6 +29,7 @@ from kessai.simulators.bank.lines import (
     Order,
     OrderKind,
     StatementLine,
+    Words,
 )
 
 CLIENT_BALANCE = 1_000_000_000_000
@@ -55,7 +57,10 @@ class Books:
         """What holders' accounts began with, in all."""
         self.on_its_way = 0
         """Taken off the client's account and not yet at its end."""
+        self.files = FileDesk(self)
         self._lines: list[StatementLine] = []
+        self._moved_on: dict[str, int] = {}
+        """What each business day did to the client's account."""
         self._lines_of: dict[str, list[int]] = {}
         """Where each order's lines are."""
         self._mandates: dict[str, str] = {}
@@ -97,15 +102,24 @@ class Books:
     def settle_due(self) -> None:
         """Settle every order whose time has come, and let come back what is to come back."""
         now = self.now()
-        while self._due and self._due[0][0] <= now:
-            at, order_id = heappop(self._due)
-            order = self.orders[order_id]
-            if _due_at(order) != at:
-                continue  # it was settled in an earlier life of these books
-            if order.state == "processing":
-                self._write(Line(do="settle", id=order_id, at=at, code=self._failure(order)))
+        while True:
+            order_due, file_due = self._due[0][0] if self._due else None, self.files.due
+            if file_due is not None and file_due <= min(now, order_due or now):
+                self.files.step()
+            elif order_due is not None and order_due <= now:
+                self._settle_next()
             else:
-                self._write(Line(do="return", id=order_id, at=at, code=order.fate.code or "other"))
+                return
+
+    def _settle_next(self) -> None:
+        at, order_id = heappop(self._due)
+        order = self.orders[order_id]
+        if _due_at(order) != at:
+            return  # it was settled in an earlier life of these books
+        if order.state == "processing":
+            self.write(Line(do="settle", id=order_id, at=at, code=self._failure(order)))
+        else:
+            self.write(Line(do="return", id=order_id, at=at, code=order.fate.code or "other"))
 
     def foresee(self, fate: Fate) -> None:
         """What is to become of the next orders that match; raises ValueError when there are too many."""
@@ -118,18 +132,18 @@ class Books:
     def open_account(self, account: Account, balance: int = HOLDER_BALANCE) -> None:
         """An account of a holder."""
         assert account.place not in self.deposits
-        self._write(Line(do="open", id=account.place, at=self.now(), account=account, balance=balance))
+        self.write(Line(do="open", id=account.place, at=self.now(), account=account, balance=balance))
 
     def close_account(self, account: Account) -> None:
         """From now on nothing reaches it."""
-        self._write(Line(do="close", id=account.place, at=self.now()))
+        self.write(Line(do="close", id=account.place, at=self.now()))
 
     def check(self, account: Account, refuse: str | None = None) -> None:
         """Whether it is there under that name; one that nobody knows is opened. Raises Declined."""
         refuse = refuse or MAGIC_NUMBERS.get(account.number, ("", None))[0]
         if not refuse and account.place not in self.deposits:
             self.open_account(account)
-        if refuse := refuse or self._wrong_with(account):
+        if refuse := refuse or self.wrong_with(account):
             raise Declined(refuse)
 
     def agree(self, mandate_id: str, account: Account, refuse: str | None = None) -> None:
@@ -137,17 +151,18 @@ class Books:
         known = self._mandates.get(mandate_id)
         if known is not None and known != account.place:
             raise Declined("id_reused", 409)
-        if refuse := refuse or self._wrong_with(account):
+        if refuse := refuse or self.wrong_with(account):
             raise Declined(refuse)
         if known is None:
-            self._write(Line(do="mandate", id=mandate_id, at=self.now(), account=account))
+            self.write(Line(do="mandate", id=mandate_id, at=self.now(), account=account))
 
     def require_mandate(self, mandate_id: str) -> None:
         """Raises Declined when there is none under this id."""
         if mandate_id not in self._mandates:
             raise Declined("mandate_not_found", 404)
 
-    def _wrong_with(self, account: Account) -> str | None:
+    def wrong_with(self, account: Account) -> str | None:
+        """Why nothing reaches an account; None when it is there under that name."""
         deposit = self.deposits.get(account.place)
         if deposit is None:
             return "no_account"
@@ -185,7 +200,7 @@ class Books:
                 fate=self._fate(order_id, account),
                 code=refuse,
             )
-            self._write(line)
+            self.write(line)
             known = self.orders[order_id]
         elif (known.kind, known.account, known.amount, known.mandate_id) != (kind, account, amount, mandate_id):
             raise Declined("id_reused", 409)
@@ -202,7 +217,7 @@ class Books:
 
     def say_again(self, order_id: str) -> None:
         """Put an order's last result into the feed once more, as if it had been sent twice."""
-        self._write(Line(do="again", id=order_id, at=self.now()))
+        self.write(Line(do="again", id=order_id, at=self.now()))
 
     def _fate(self, order_id: str, account: Account) -> Fate:
         for index, fate in enumerate(self._fates):
@@ -218,13 +233,22 @@ class Books:
         """Why an order fails, now that its time has come; None when it is done."""
         if order.fate.state == "failed":
             return order.fate.code or "other"
-        if wrong := self._wrong_with(order.account):
+        if wrong := self.wrong_with(order.account):
             return wrong
         if order.kind == "transfer":
             return None
         if order.mandate_id is None or self._mandates.get(order.mandate_id) != order.account.place:
             return "no_mandate"
-        return "insufficient_funds" if self.deposits[order.account.place].balance < order.amount else None
+        return self._short_of(order.account, order.amount)
+
+    def may_debit(self, account: Account, amount: int) -> str | None:
+        """Why an account cannot be debited under any mandate; None when it can."""
+        if wrong := self.wrong_with(account):
+            return wrong
+        return self._short_of(account, amount) if account.place in self._mandates.values() else "no_mandate"
+
+    def _short_of(self, account: Account, amount: int) -> str | None:
+        return "insufficient_funds" if self.deposits[account.place].balance < amount else None
 
     # -- what a client may read ---------------------------------------------------------------------------------
 
@@ -237,6 +261,18 @@ class Books:
         found = [each for each in self._lines[after:] if day in (None, each.date)]
         return found if limit is None else found[:limit]
 
+    def opening(self, day: str) -> int:
+        """The client's balance at the start of a business day."""
+        return CLIENT_BALANCE + sum(amount for on, amount in self._moved_on.items() if on < day)
+
+    def moved(self, day: str) -> int:
+        """What a business day did to it."""
+        return self._moved_on.get(day, 0)
+
+    def is_over(self, day: str) -> bool:
+        """Whether a business day has ended in Tokyo."""
+        return self.now().astimezone(_TOKYO).date().isoformat() > day
+
     def booked(self, order_id: str) -> int:
         """What an order did to the client's account, all its lines together."""
         return sum(self._lines[index].amount for index in self._lines_of.get(order_id, ()))
@@ -245,6 +281,10 @@ class Books:
     def total(self) -> int:
         """All money in the bank."""
         return self.client_balance + self.on_its_way + sum(each.balance for each in self.deposits.values())
+
+    def credit(self, account: Account, amount: int) -> None:
+        """Move a holder's balance; only as part of a step that is written down."""
+        self.deposits[account.place].balance += amount
 
     # -- what is written ----------------------------------------------------------------------------------------
 
@@ -258,7 +298,8 @@ class Books:
         self._file.truncate(len(kept))
         self._file.seek(len(kept))
 
-    def _write(self, line: Line) -> None:
+    def write(self, line: Line) -> None:
+        """Write a step down, and then take it."""
         if self._file is not None:
             self._file.write(msgspec.json.encode(line) + b"\n")
             self._file.flush()
@@ -283,6 +324,8 @@ class Books:
                 self._returned(self.orders[line.id], line)
             case "again":
                 self._tell(self.orders[line.id], line.at)
+            case "file" | "accept" | "file_step" | "recall" | "line_again":
+                self.files.apply(line)
 
     def _ordered(self, line: Line) -> None:
         assert line.account is not None
@@ -302,7 +345,7 @@ class Books:
             return
         if order.kind == "transfer":
             self.on_its_way += order.amount
-            self._book(order, -order.amount, "transfer", line.at)
+            self.book(order.id, -order.amount, "transfer", line.at)
         self._await(order)
 
     def _settled(self, order: Order, line: Line) -> None:
@@ -310,41 +353,53 @@ class Books:
         if order.kind == "transfer":
             self.on_its_way -= order.amount
             if line.code:
-                self._book(order, order.amount, "failed transfer", line.at)
+                self.book(order.id, order.amount, "failed transfer", line.at)
             else:
                 self.deposits[order.account.place].balance += order.amount
         elif not line.code:
             self.deposits[order.account.place].balance -= order.amount
-            self._book(order, order.amount, "debit", line.at)
+            self.book(order.id, order.amount, "debit", line.at)
         self._tell(order, line.at)
         self._await(order)
 
     def _returned(self, order: Order, line: Line) -> None:
         order.state, order.code, order.settled_at = "returned", line.code, line.at
         self.deposits[order.account.place].balance -= order.amount
-        self._book(order, order.amount, "returned transfer", line.at)
+        self.book(order.id, order.amount, "returned transfer", line.at)
         self._tell(order, line.at)
 
     def _await(self, order: Order) -> None:
         if (at := _due_at(order)) is not None:
             heappush(self._due, (at, order.id))
 
-    def _book(self, order: Order, amount: int, words: str, at: datetime) -> None:
+    def book(
+        self,
+        order_id: str,
+        amount: int,
+        words: Words,
+        at: datetime,
+        *,
+        file_id: str | None = None,
+        line: int | None = None,
+    ) -> str:
+        """Move the client's balance, which is a line of the statement; gives the business day in Tokyo."""
+        day = at.astimezone(_TOKYO).date().isoformat()
         self.client_balance += amount
-        self._lines_of.setdefault(order.id, []).append(len(self._lines))
+        self._moved_on[day] = self._moved_on.get(day, 0) + amount
+        self._lines_of.setdefault(order_id, []).append(len(self._lines))
         self._lines.append(
-            msgspec.convert(
-                {
-                    "position": len(self._lines) + 1,
-                    "id": order.id,
-                    "amount": amount,
-                    "balance": self.client_balance,
-                    "date": at.astimezone(_TOKYO).date().isoformat(),
-                    "words": words,
-                },
-                StatementLine,
+            StatementLine(
+                position=len(self._lines) + 1,
+                id=order_id,
+                amount=amount,
+                balance=self.client_balance,
+                date=day,
+                words=words,
+                file_id=file_id,
+                line=line,
             )
         )
+        return day
 
     def _tell(self, order: Order, at: datetime) -> None:
         position = len(self.feed) + 1

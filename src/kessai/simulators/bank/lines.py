@@ -7,10 +7,26 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from kessai.sdk import zengin
+
 DAY_S = 24 * 3600
 
 OrderKind = Literal["transfer", "debit"]
 OrderState = Literal["processing", "done", "failed", "returned"]
+Words = Literal[
+    "transfer",
+    "debit",
+    "failed transfer",
+    "returned transfer",
+    "file transfer",
+    "file debit",
+    "returned file transfer",
+    "recalled file transfer",
+]
+"""What a line of the statement says of itself."""
+FileStep = Literal["file", "accept", "file_step", "recall", "line_again"]
+"""What is done with files."""
+RETURN_AFTER_DAYS = 3
 
 
 class Declined(Exception):
@@ -63,6 +79,53 @@ class Fate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How many orders have this fate; 0 is all."""
 
 
+class LineFate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to become of lines: the first one foreseen that matches a line is its fate, for good."""
+
+    about: str | None = None
+    """The file's id; None is any, as with the next three."""
+    line: int | None = None
+    customer_code: str | None = None
+    """Either of the two."""
+    number: str | None = None
+    """The account's."""
+    state: Literal["done", "failed", "refused", "returned", "recalled"] = "done"
+    code: str | None = None
+    """Why it is not done, or comes back."""
+    after_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """From the start of the file's day until it is done or has failed."""
+    return_after_days: Annotated[int, msgspec.Meta(ge=1, le=250)] = RETURN_AFTER_DAYS
+    """Business days from then until it comes back."""
+    recall: Literal["done", "refused"] = "done"
+    """What becomes of a recall that could be done (組戻, 組戻不成立)."""
+    times: Annotated[int, msgspec.Meta(ge=0)] = 1
+    """How many lines have this fate; 0 is all."""
+
+    def meets(self, file_id: str, number: int, line: zengin.Line) -> bool:
+        """Whether it is this line's."""
+        return (
+            self.about in (None, file_id)
+            and self.line in (None, number)
+            and self.customer_code in (None, line.customer_code_1, line.customer_code_2)
+            and self.number in (None, line.account_number)
+        )
+
+
+class FileFate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to become of a file."""
+
+    about: str | None = None
+    """Its id; None is any."""
+    after_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Until it is accepted."""
+    refuse: str | None = None
+    """Refuse all of it, with this code."""
+    ack: Literal["normal", "none", "garbage"] = "normal"
+    """What the drop folder is told of it."""
+    times: Annotated[int, msgspec.Meta(ge=0)] = 1
+    """How many files have this fate; 0 is all."""
+
+
 class Order(msgspec.Struct, kw_only=True):
     """A transfer or a debit under the client's id."""
 
@@ -103,13 +166,16 @@ class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
     """After it."""
     date: str
     """The business day in Tokyo."""
-    words: Literal["transfer", "debit", "failed transfer", "returned transfer"]
+    words: Words
+    file_id: str | None = None
+    """The file that it is of, and its line there."""
+    line: int | None = None
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the file."""
 
-    do: Literal["open", "close", "mandate", "order", "settle", "return", "again"]
+    do: Literal["open", "close", "mandate", "order", "settle", "return", "again"] | FileStep
     id: str
     at: datetime
     account: Account | None = None
@@ -120,6 +186,10 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: str = ""
     fate: Fate | None = None
     code: str | None = None
+    content: bytes = b""
+    file_fate: FileFate | None = None
+    line_fates: dict[int, LineFate] = {}
+    line: int = 0
 
 
 MAGIC_NUMBERS: dict[str, tuple[str, Fate]] = {

@@ -72,4 +72,7 @@ WHERE t.steps <> t.events
 LIMIT $1;
 
 -- name: instructions
-SELECT instruction_id, kind, state, amount_minor FROM bank.instruction ORDER BY created_at, instruction_id;
+-- Those that the bank got one by one; what went in files is compared line by line.
+SELECT instruction_id, kind, state, amount_minor FROM bank.instruction
+WHERE transfer_on IS NULL
+ORDER BY created_at, instruction_id;

@@ -61,12 +61,12 @@ WITH head AS (
 SELECT (SELECT count(*) FROM head) AS heads, (SELECT count(*) FROM moved) AS rows;
 
 -- name: outbox_after
-SELECT r.position, r.topic, r.payload, r.recorded_at
+SELECT r.outbox_id, r.position, r.topic, r.payload, r.recorded_at
 FROM (
-    SELECT o.position, o.topic, o.payload, o.recorded_at,
+    SELECT o.outbox_id, o.position, o.topic, o.payload, o.recorded_at,
         sum(o.event_count) OVER (ORDER BY o.position) - o.event_count AS events_before
     FROM (
-        SELECT position, topic, payload, recorded_at, event_count FROM {schema}.outbox
+        SELECT outbox_id, position, topic, payload, recorded_at, event_count FROM {schema}.outbox
         WHERE position >= $1::bigint AND (position > $1::bigint OR event_count > $2::int) AND topic = ANY($3::text[])
         ORDER BY position LIMIT $4::int
     ) AS o

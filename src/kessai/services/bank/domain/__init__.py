@@ -1,5 +1,22 @@
 """Pure decisions about instructions to the bank, and the bank's alphabet. Nothing here waits or knows a database."""
 
+from kessai.services.bank.domain.files import (
+    AT_BANK,
+    ENDED,
+    RESULT_CODES,
+    UNSENT,
+    FileEntry,
+    LineChange,
+    Unmatched,
+    customer_code,
+    is_retried,
+    judged,
+    line_id,
+    misfit,
+    prefix_of,
+    refusal_of,
+    report_of,
+)
 from kessai.services.bank.domain.instructions import (
     TRANSITIONS,
     Asked,
@@ -18,9 +35,14 @@ from kessai.services.bank.domain.instructions import (
 from kessai.services.bank.domain.kana import writable
 from kessai.services.bank.domain.patience import AccountState, Doubt, Patience
 from kessai.services.bank.domain.reconciliation import Difference, Entry, Side, compare
+from kessai.services.bank.domain.terms import FileTerms, RunTerms, load_terms
 
 __all__ = [
+    "AT_BANK",
+    "ENDED",
+    "RESULT_CODES",
     "TRANSITIONS",
+    "UNSENT",
     "AccountState",
     "Asked",
     "BankRecord",
@@ -28,17 +50,31 @@ __all__ = [
     "Difference",
     "Doubt",
     "Entry",
+    "FileEntry",
+    "FileTerms",
+    "LineChange",
     "Patience",
     "Report",
     "Result",
+    "RunTerms",
     "Side",
+    "Unmatched",
     "advanced",
     "compare",
+    "customer_code",
     "event_of",
     "failure_of",
+    "is_retried",
+    "judged",
     "latest",
+    "line_id",
+    "load_terms",
+    "misfit",
     "moved",
     "new_instruction",
+    "prefix_of",
+    "refusal_of",
+    "report_of",
     "same_order",
     "writable",
 ]

@@ -115,7 +115,9 @@ def new_instruction(
 def same_order(instruction: Instruction, request: Asked) -> bool:
     """Whether a repeated request asks for what was instructed."""
     asked = (request.account_id, request.amount_minor, request.reference)
-    return asked == (instruction.account_id, instruction.amount_minor, instruction.reference)
+    if asked != (instruction.account_id, instruction.amount_minor, instruction.reference):
+        return False
+    return isinstance(request, AbortInstruction) or request.transfer_on == instruction.asked_on
 
 
 def advanced(instruction: Instruction, report: Report, now: datetime) -> Change | None:

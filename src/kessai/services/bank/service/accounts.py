@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
+import structlog
+
 from kessai.foundation.call import current_call
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
-from kessai.foundation.errors import Conflict, KeyReused, NotFound, Unavailable, Unknown
+from kessai.foundation.errors import Conflict, KeyReused, NotFound, Refused, Unavailable, Unknown
 from kessai.foundation.ids import bare, derived_hex, new_hex
 from kessai.foundation.vault import Vault
 from kessai.sdk.workflow import Engine
@@ -24,11 +26,16 @@ from kessai.services.bank.api import (
     ListBankAccounts,
     RegisterBankAccount,
     RemoveBankAccount,
+    ThawBankAccount,
 )
 from kessai.services.bank.domain import AccountState, Patience, writable
 from kessai.services.bank.gateways import Finding, Holding
+from kessai.services.bank.gateways.places import has_bank, place_of
 from kessai.services.bank.store import SealedAccount, context_of
+from kessai.services.bank.store import files as file_store
 from kessai.services.bank.workflows import Deps, Registration, opened, register, unconfirmed
+
+log = structlog.get_logger(__name__)
 
 LAST_DIGITS = 3
 PAGE = 200
@@ -60,6 +67,7 @@ class AccountDesk:
         if (known := await self._registered(account_id, request, holding)) is not None:
             current_call().replayed = True
             return known
+        _require_place(request)
         await self._require_new(request, holding)
         await self._require_confirmed(account_id, holding)
         sealed = self._sealed(_new_account(request, account_id, self._clock.now()), holding)
@@ -121,8 +129,18 @@ class AccountDesk:
         )
         return (await self._account(request.account_id)).account
 
+    async def thaw_account(self, request: ThawBankAccount, /) -> BankAccount:
+        """Let new instructions name an account again after too many had failed; its count begins anew."""
+        known = await self._account(request.account_id)
+        await self._database.transaction(
+            store.ROLE, lambda connection: file_store.thaw_accounts(connection, [request.account_id])
+        )
+        if known.account.frozen_at is not None:
+            log.warning("bank_account_thawed", account_id=request.account_id, by=current_call().caller)
+        return (await self._account(request.account_id)).account
+
     async def reseal_accounts(self) -> int:
-        """Seal what lies under an old key of the vault anew, under the newest; gives how many accounts that were."""
+        """Seal accounts that lie under an old key of the vault anew, under the newest; gives how many those were."""
         done, after = 0, store.FIRST
         if not self._vault.configured:
             return done
@@ -176,6 +194,14 @@ class AccountDesk:
             vault.seal(holding.holder, context=context_of(account_id, "holder")),
             vault.fingerprints(_number_text(holding), context=_FINGERPRINT)[0],
         )
+
+
+def _require_place(request: RegisterBankAccount) -> None:
+    """Whether there is such a bank and such a branch."""
+    if not has_bank(request.bank_code):
+        raise Refused("no_such_bank", "There is no bank of this code.", bank_code=request.bank_code)
+    if place_of(request.bank_code, request.branch_code) is None:
+        raise Refused("no_such_branch", "The bank has no branch of this code.", branch_code=request.branch_code)
 
 
 def _new_account(request: RegisterBankAccount, account_id: str, now: datetime) -> BankAccount:

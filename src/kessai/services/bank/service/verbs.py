@@ -11,11 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
+from kessai.foundation.calendar import is_business_day
 from kessai.foundation.call import current_call
 from kessai.foundation.clock import Clock
-from kessai.foundation.db import Database
+from kessai.foundation.db import Connection, Database
 from kessai.foundation.errors import Invalid, KeyReused, NotFound, Refused, Unavailable, Unknown
+from kessai.foundation.events import wake
 from kessai.foundation.ids import bare, new_id, require_id
 from kessai.foundation.lease import LEASE_S
 from kessai.foundation.vault import Vault
@@ -43,25 +46,42 @@ from kessai.services.bank.domain import (
     Difference,
     Doubt,
     Entry,
+    FileTerms,
     Patience,
     compare,
     latest,
+    load_terms,
     moved,
     new_instruction,
     same_order,
 )
 from kessai.services.bank.effects import PARTNER, BankEffects, PartnerBank
-from kessai.services.bank.gateways import BankConnection
+from kessai.services.bank.gateways import BankConnection, BankFiles, NoFiles
 from kessai.services.bank.service.accounts import AccountDesk, away, derived, no_account
-from kessai.services.bank.workflows import Deps, Noted, Order, Overtaken, instruct, load, prevent, settle
+from kessai.services.bank.service.files import FileDesk
+from kessai.services.bank.service.statements import StatementDesk
+from kessai.services.bank.store import files as file_store
+from kessai.services.bank.workflows import (
+    Deps,
+    Noted,
+    Order,
+    Overtaken,
+    collect_files,
+    instruct,
+    load,
+    prevent,
+    settle,
+)
 
 log = structlog.get_logger(__name__)
 
 OVERTAKEN_MAX = 8
 PAGE = 200
+UNANSWERED = (InstructionState.ACCEPTED, InstructionState.UNKNOWN)
+OPEN_STATES = (*UNANSWERED, InstructionState.SENT)
 
 
-class BankService(AccountDesk):
+class BankService(AccountDesk, FileDesk, StatementDesk):
     """銀行接続. Any number of processes may run one on the same database."""
 
     def __init__(
@@ -72,15 +92,18 @@ class BankService(AccountDesk):
         vault: Vault,
         patience: Patience | None = None,
         *,
+        files: BankFiles | None = None,
+        terms: FileTerms | None = None,
         lease_s: float = LEASE_S,
         hook: FlushHook | None = None,
         **engine: Any,
     ) -> None:
+        """`files`: the way for files, none by default; `terms`: what was agreed about them (`config/bank.toml`)."""
         self._database = database
         self._clock = clock
         self._vault = vault
         self._patience = patience or Patience()
-        self._deps = Deps(database, clock, bank, vault)
+        self._deps = Deps(database, clock, bank, vault, files or NoFiles(), terms or load_terms())
         self.effects = BankEffects(database)
         """What the service tells of itself to the Processing Tracer."""
         self.outside: dict[str, EffectSource] = {PARTNER: PartnerBank(self.effects, bank)}
@@ -101,11 +124,13 @@ class BankService(AccountDesk):
         """Let what is just being told to the bank end within `grace_s`; what is left another process takes up."""
         await self._engine.close(grace_s=grace_s)
         await self._deps.bank.close()
+        await self._deps.files.close()
 
     async def crash(self) -> None:
         """Stop as a killed process would: nothing more is written, nothing is let go. For tests."""
         await self._engine.crash()
         await self._deps.bank.close()
+        await self._deps.files.close()
 
     @property
     def engine(self) -> Engine[Deps]:
@@ -247,12 +272,12 @@ class BankService(AccountDesk):
         doubtful: set[str] = set()
         after = (store.FIRST, "")
         while page := await store.moved_amounts(self._database, after, PAGE):
-            for instruction_id, kind, state, amount in page:
-                if state in (InstructionState.ACCEPTED, InstructionState.UNKNOWN):
-                    doubtful.add(instruction_id)
-                ours.append(Entry(instruction_id, moved(kind, state, amount)))
-            last_id, last_kind, _, _ = page[-1]
-            after = (bare(last_id), last_kind.value)
+            for each in page:
+                about = each.bank_reference if each.by_file and each.bank_reference else each.instruction_id
+                if each.state in OPEN_STATES if each.by_file else each.state in UNANSWERED:
+                    doubtful.add(about)
+                ours.append(Entry(about, moved(each.kind, each.state, each.amount_minor)))
+            after = (bare(page[-1].instruction_id), page[-1].kind.value)
         return compare(
             (each for each in ours if each.instruction_id not in doubtful),
             (each for each in theirs if each.instruction_id not in doubtful),
@@ -264,6 +289,8 @@ class BankService(AccountDesk):
         if (known := await self._repeated(request, instruction_id)) is not None:
             return known
         instruction = self._new(request, instruction_id, await self._usable(request))
+        if instruction.transfer_on is not None:
+            return await self._wait(request, instruction)
         try:
             handle = await self._start(instruction, request)
         except Conflicted:  # it was aborted meanwhile
@@ -272,10 +299,29 @@ class BankService(AccountDesk):
         # Once it is journalled nothing is read: a database that is away now says nothing of what was done.
         return instruction if not handle.replayed else await load(self._database, instruction_id)
 
+    async def _wait(self, request: TransferOut | DebitIn, instruction: Instruction) -> Instruction:
+        """Journal an instruction that goes with a file; nothing is told to the bank before that."""
+
+        async def write(connection: Connection) -> bool:
+            return await file_store.insert_waiting(connection, instruction, current_call().caller)
+
+        if not await self._database.transaction(store.ROLE, write):  # it came twice at once, or was aborted meanwhile
+            known = await self._repeated(request, instruction.instruction_id)
+            assert known is not None
+            return known
+        wake(self._database, store.SCHEMA.service)
+        return instruction
+
     def _new(self, request: Asked, instruction_id: str, account: BankAccount) -> Instruction:
         processing_id = current_call().processing_id or new_id("prc")
         now = self._clock.now()
-        return new_instruction(request, instruction_id, account, processing_id=processing_id, now=now)
+        made = new_instruction(request, instruction_id, account, processing_id=processing_id, now=now)
+        asked = None if isinstance(request, AbortInstruction) else request.transfer_on
+        if asked is None:
+            return made
+        if not is_business_day(asked):
+            raise Refused("not_a_business_day", "Banks are closed on this day.", transfer_on=asked.isoformat())
+        return replace(made, asked_on=asked, transfer_on=self._deps.terms.day_for(made.kind, asked, now))
 
     async def _start(self, instruction: Instruction, request: TransferOut | DebitIn) -> Handle[Noted]:
         """Journal it; this process alone knows, until it tells the bank, that it surely has not done so yet."""
@@ -313,6 +359,10 @@ class BankService(AccountDesk):
             raise no_account(request.account_id)
         if account.removed_at is not None:
             raise Refused("bank_account_removed", "This bank account was removed.", account_id=account.account_id)
+        if account.frozen_at is not None:
+            raise Refused(
+                "bank_account_frozen", "Too many instructions in a row failed on it.", account_id=account.account_id
+            )
         if isinstance(request, DebitIn) and not account.debits:
             raise Refused(
                 "debits_not_agreed", "This bank account has no mandate for debits.", account_id=account.account_id
@@ -320,6 +370,9 @@ class BankService(AccountDesk):
         return account
 
     async def _inquired(self, instruction_id: str) -> Instruction:
+        if (await load(self._database, instruction_id)).transfer_on is not None:
+            await collect_files(self._deps)
+            return await load(self._database, instruction_id)
         report = await self._deps.bank.inquire(store.kind_of(instruction_id), instruction_id)
         if report is None:  # the bank has not seen it: its workflow will send it
             return await load(self._database, instruction_id)

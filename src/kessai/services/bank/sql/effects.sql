@@ -1,6 +1,7 @@
 -- name: instructions_of_processings
 SELECT i.instruction_id, i.kind, i.state, i.version, i.account_id, i.owner_kind, i.owner_id, i.amount_minor,
-    i.failure_code, i.bank_reference, i.reference, i.processing_id, i.created_at, i.updated_at, i.caller,
+    i.failure_code, i.bank_reference, i.reference, i.processing_id, i.created_at, i.updated_at, i.asked_on,
+    i.transfer_on, i.file_id, i.file_line, i.attempt, i.caller,
     a.owner_kind AS holder_kind, a.owner_id AS holder_id
 FROM bank.instruction AS i
 LEFT JOIN bank.account AS a ON a.account_id = i.account_id

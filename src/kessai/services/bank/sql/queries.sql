@@ -18,13 +18,13 @@ RETURNING a.account_id
 
 -- name: load_accounts
 SELECT account_id, owner_kind, owner_id, bank_code, branch_code, deposit_type, number_sealed, holder_sealed,
-    last_digits, debits, registered_at, removed_at, state
+    last_digits, debits, registered_at, removed_at, state, failures, frozen_at
 FROM bank.account
 WHERE account_id = ANY ($1::uuid[])
 
 -- name: accounts_of_owner
 SELECT account_id, owner_kind, owner_id, bank_code, branch_code, deposit_type, number_sealed, holder_sealed,
-    last_digits, debits, registered_at, removed_at, state
+    last_digits, debits, registered_at, removed_at, state, failures, frozen_at
 FROM bank.account
 WHERE owner_id = $1 AND owner_kind = $2 AND state = 'ACTIVE' AND ($3::boolean OR removed_at IS NULL)
 ORDER BY registered_at DESC, account_id DESC
@@ -43,7 +43,7 @@ WHERE account_id = ANY ($1::uuid[]) AND removed_at IS NULL
 
 -- name: accounts_under_old_keys
 SELECT account_id, owner_kind, owner_id, bank_code, branch_code, deposit_type, number_sealed, holder_sealed,
-    last_digits, debits, registered_at, removed_at, state
+    last_digits, debits, registered_at, removed_at, state, failures, frozen_at
 FROM bank.account
 WHERE account_id > $1::uuid AND substring(number_sealed FROM 1 FOR 5) <> $2::bytea
 ORDER BY account_id
@@ -70,7 +70,8 @@ RETURNING instruction_id
 
 -- name: load_instructions
 SELECT i.instruction_id, i.kind, i.state, i.version, i.account_id, i.owner_kind, i.owner_id, i.amount_minor,
-    i.failure_code, i.bank_reference, i.reference, i.processing_id, i.created_at, i.updated_at
+    i.failure_code, i.bank_reference, i.reference, i.processing_id, i.created_at, i.updated_at, i.asked_on,
+    i.transfer_on, i.file_id, i.file_line, i.attempt
 FROM bank.instruction AS i
 JOIN unnest($1::uuid[], $2::text[]) AS u (instruction_id, kind)
     ON i.instruction_id = u.instruction_id AND i.kind = u.kind
@@ -100,7 +101,8 @@ ORDER BY sequence
 
 -- name: instructions_of_owner
 SELECT instruction_id, kind, state, version, account_id, owner_kind, owner_id, amount_minor, failure_code,
-    bank_reference, reference, processing_id, created_at, updated_at
+    bank_reference, reference, processing_id, created_at, updated_at, asked_on, transfer_on, file_id, file_line,
+    attempt
 FROM bank.instruction
 WHERE owner_id = $1 AND owner_kind = $2 AND ($3::text IS NULL OR kind = $3)
     AND (created_at, instruction_id) < ($4::timestamptz, $5::uuid)
@@ -109,15 +111,16 @@ LIMIT $6
 
 -- name: instructions_in_doubt
 SELECT instruction_id, kind, state, version, account_id, owner_kind, owner_id, amount_minor, failure_code,
-    bank_reference, reference, processing_id, created_at, updated_at
+    bank_reference, reference, processing_id, created_at, updated_at, asked_on, transfer_on, file_id, file_line,
+    attempt
 FROM bank.instruction
-WHERE state IN ('ACCEPTED', 'UNKNOWN', 'SENT') AND updated_at <= $1
+WHERE state IN ('ACCEPTED', 'UNKNOWN', 'SENT') AND transfer_on IS NULL AND updated_at <= $1
     AND (updated_at, instruction_id) > ($2::timestamptz, $3::uuid)
 ORDER BY updated_at, instruction_id
 LIMIT $4
 
 -- name: moved_amounts
-SELECT instruction_id, kind, state, amount_minor
+SELECT instruction_id, kind, state, amount_minor, transfer_on IS NOT NULL AS by_file, bank_reference
 FROM bank.instruction
 WHERE (instruction_id, kind) > ($1::uuid, $2::text)
 ORDER BY instruction_id, kind
@@ -135,8 +138,10 @@ WHERE feed = 'results' AND position = $1
 RETURNING position
 
 -- name: doubt
-SELECT (SELECT count(*) FROM bank.instruction WHERE state IN ('ACCEPTED', 'UNKNOWN', 'SENT')) AS instructions,
-    (SELECT min(created_at) FROM bank.instruction WHERE state IN ('ACCEPTED', 'UNKNOWN', 'SENT')) AS since,
+SELECT (SELECT count(*) FROM bank.instruction WHERE state IN ('ACCEPTED', 'UNKNOWN', 'SENT') AND transfer_on IS NULL)
+        AS instructions,
+    (SELECT min(created_at) FROM bank.instruction WHERE state IN ('ACCEPTED', 'UNKNOWN', 'SENT')
+        AND transfer_on IS NULL) AS since,
     (SELECT count(*) FROM bank.account WHERE state = 'PENDING') AS mandates
 
 -- name: note_unread
@@ -147,7 +152,8 @@ ON CONFLICT (instruction_id, kind, position) DO NOTHING
 
 -- name: unread_instructions
 SELECT i.instruction_id, i.kind, i.state, i.version, i.account_id, i.owner_kind, i.owner_id, i.amount_minor,
-    i.failure_code, i.bank_reference, i.reference, i.processing_id, i.created_at, i.updated_at, r.position
+    i.failure_code, i.bank_reference, i.reference, i.processing_id, i.created_at, i.updated_at, i.asked_on,
+    i.transfer_on, i.file_id, i.file_line, i.attempt, r.position
 FROM bank.unread_result AS r
 JOIN bank.instruction AS i ON i.instruction_id = r.instruction_id AND i.kind = r.kind
 WHERE (r.instruction_id, r.kind, r.position) > ($1::uuid, $2::text, $3::bigint)

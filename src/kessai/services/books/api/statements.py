@@ -102,7 +102,7 @@ class AccountLedger(Message):
     section: str
     asset: str
     opening_minor: int
-    """Before the range: all that was ever booked."""
+    """Before the range, as the trial balance of the same days opens."""
     closing_minor: int
     """At the end of the range."""
     lines: list[LedgerLine]

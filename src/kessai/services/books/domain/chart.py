@@ -93,12 +93,30 @@ def read_chart(document: TomlDocument) -> Chart:
     """The chart of a file; ConfigError names the line of what is unknown or cannot be."""
     written = [document.convert(("version", place), _Written) for place, _ in enumerate(tables_of(document))]
     ends = check_order(document, written)
-    return Chart([_version(document, place, each, ends[place]) for place, each in enumerate(written)])
+    versions: list[ChartVersion] = []
+    for place, each in enumerate(written):
+        version = _version(document, place, each, ends[place])
+        for earlier in versions:
+            _check_kept(document, place, version, earlier)
+        versions.append(version)
+    return Chart(versions)
 
 
 def load_chart() -> Chart:
     """The platform's own chart."""
     return read_chart(load_toml("kessai.config", "chart_of_accounts.toml"))
+
+
+def _check_kept(document: TomlDocument, place: int, version: ChartVersion, earlier: ChartVersion) -> None:
+    """An account stands where it stood: in another section, its entries would change statements of the past."""
+    for code, account in version.accounts.items():
+        before = earlier.find(code)
+        if before is not None and before.section is not account.section:
+            why = f"was {before.section} in version {earlier.number}: another section needs another account"
+            raise document.error(("version", place, "accounts", code, "section"), why)
+        if before is not None and before.control is not account.control:
+            why = f"was {'a' if before.control else 'no'} control account in version {earlier.number}, and stays it"
+            raise document.error(("version", place, "accounts", code), why)
 
 
 def _version(document: TomlDocument, place: int, written: _Written, until: date | None) -> ChartVersion:

@@ -33,6 +33,11 @@ class ExportedAccount:
     """One of ROOTS."""
 
     @property
+    def is_yearly(self) -> bool:
+        """Whether it begins each fiscal year at zero."""
+        return self.section in ("income", "expense")
+
+    @property
     def path(self) -> str:
         """Its place in a hierarchy, in ASCII: `Assets:1110-Ordinary-Deposit`."""
         words = re.findall(r"[A-Za-z0-9]+", f"{self.code} {self.name}")
@@ -79,7 +84,7 @@ class JournalBook:
     accounts: tuple[ExportedAccount, ...]
     """Those with a balance or a movement, by code."""
     opening: Balances
-    """Before the first day."""
+    """Before the first day, earlier fiscal years' incomes and expenses carried to retained earnings."""
     standings: tuple[tuple[date, Balances], ...]
     """At the end of each month in the range, and of its last day: from the running totals, not from the journals."""
     chunks: AsyncIterator[list[Voucher]]

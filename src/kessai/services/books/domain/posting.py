@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from kessai.foundation.clock import business_date
 from kessai.services.bank.api import InstructionChanged, InstructionKind, InstructionState
 from kessai.services.books.domain.faults import fault_of, writable
-from kessai.services.books.domain.given_back import Legs, Taxed, copied, note
-from kessai.services.books.domain.rules import BoundLeg, PostingRules, Rule, RulesVersion
+from kessai.services.books.domain.given_back import Legs, copied, give_back, note
+from kessai.services.books.domain.rules import YEN, BoundLeg, PostingRules, Rule, RulesVersion, TaxCode
+from kessai.services.books.domain.statutory.trades import Order
 from kessai.services.ledger.api import ExchangeRecorded
 
 POSTED_BY = "books"
@@ -22,7 +23,6 @@ SOURCES = {"ledger": 1, "bank": 2}
 """Where an event's journal stands among those of its instant; journals made by hand come after them."""
 AHEAD_MAX = timedelta(minutes=5)
 """How far clocks may differ before an event is of the future."""
-YEN = "JPY"
 
 
 class Unposted:
@@ -155,6 +155,8 @@ class Batch:
     """Exchanges that the batch's events reverse."""
     taxed: dict[str, Legs] = field(default_factory=dict[str, Legs])
     """Of those, and of the exchanges that their chains begin with: what is booked under tax codes."""
+    orders: dict[str, Order] = field(default_factory=dict[str, Order])
+    """By exchange of two assets: how it was ordered."""
     booked: int = 0
     """Journals that were taken."""
 
@@ -242,7 +244,7 @@ class Book:
         journal_id = journal_id_of(event)
         origin = None if original is None else original.root
         lines = _Lines(journal_id, booked_on, None if origin is None else copied(batch.taxed.get(origin)))
-        merchant = self._legs(lines, rule, moved)
+        merchant = self._legs(lines, rule, moved, version.tax)
         if rule.lines:
             _further(lines, rule, moved, self.directory)
         payment_id = writable(told.metadata.get("payment_id")) or batch.held.get(told.exchange_id)
@@ -267,7 +269,9 @@ class Book:
         )  # fmt: skip
         lines.into(batch, kind, event_on)
 
-    def _legs(self, lines: _Lines, rule: Rule, moved: list[Posting]) -> str | None:
+    def _legs(
+        self, lines: _Lines, rule: Rule, moved: list[Posting], tax: Mapping[str, TaxCode]
+    ) -> str | None:  # fmt: skip
         """Book each posting on its control account; gives the merchant, if one is among the owners."""
         directory, legs = self.directory, rule.legs
         merchant: str | None = None
@@ -279,7 +283,10 @@ class Book:
                 raise _Refused(Unposted.LEG_NOT_TAKEN, known.account_type)
             if known.merchant is not None and merchant is None:
                 merchant = known.merchant
-            lines.leg(leg, known, posting[2], -posting[3])
+            if lines.back is None:
+                lines.leg(leg, known, posting[2], -posting[3])
+            else:
+                lines.leg_back(leg, known, posting[2], -posting[3], {**self.rules.tax_codes, **tax})
         return merchant
 
     # -- the bank's events ----------------------------------------------------------------------------------------
@@ -353,17 +360,8 @@ class _Lines:
         """An entry; nothing for an amount of zero."""
         if amount:
             entries = self.entries
-            row = (
-                self.journal_id,
-                len(entries) + 1,
-                account,
-                asset,
-                amount,
-                tax_code,
-                account_type,
-                owner,
-                self.booked_on,
-            )
+            day, line = self.booked_on, len(entries) + 1
+            row = (self.journal_id, line, account, asset, amount, tax_code, account_type, owner, day)
             entries.append(_new(Entry, row))
 
     def leg(self, leg: BoundLeg, known: Known, asset: str, amount: int) -> None:
@@ -373,13 +371,20 @@ class _Lines:
         if leg.tax is None:
             self.add(account, asset, amount, "", account_type, owner)
             return
-        if self.back is None:
-            tax = leg.tax.included_in(amount)
-        else:
-            key = (account_type, owner, asset, leg.tax.code)
-            tax = self.back.setdefault(key, Taxed()).give_back(amount, leg.tax)
+        tax = leg.tax.included_in(amount)
         self.add(account, asset, amount - tax, leg.tax.code, account_type, owner)
         self.add(leg.tax.account, asset, tax, leg.tax.code, account_type, owner)
+
+    def leg_back(self, leg: BoundLeg, known: Known, asset: str, amount: int, codes: Mapping[str, TaxCode]) -> None:
+        """A posting of a reversal, with the tax of what it gives back."""
+        account = leg.by_owner.get(known.owner, leg.account) if leg.by_owner else leg.account
+        account_type, owner = known.account_type, known.dimension
+        parts = give_back(self.back or {}, (account_type, owner, asset), amount, codes)
+        if not parts:
+            self.add(account, asset, amount, "", account_type, owner)
+        for code, part, tax in parts:
+            self.add(account, asset, part - tax, code.code, account_type, owner)
+            self.add(code.account, asset, tax, code.code, account_type, owner)
 
     def into(self, batch: Batch, kind: str, event_on: date) -> None:
         """Hand all of them over, and count them."""

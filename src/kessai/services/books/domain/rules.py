@@ -8,7 +8,7 @@ adds besides cancels by itself: that is what is checked here, symbolically, with
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -22,6 +22,7 @@ T = TypeVar("T")
 Side = Literal["debit", "credit"]
 Label = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 RATE_WHOLE_BPS = 10_000
+YEN = "JPY"
 DIRECTIONS = ("debit_in", "transfer_out")
 
 
@@ -127,42 +128,43 @@ class RulesVersion(msgspec.Struct, frozen=True, kw_only=True):
 class PostingRules(Versions[RulesVersion]):
     """All versions of the rules."""
 
-    @property
-    def tax_codes(self) -> Mapping[str, TaxCode]:
+    def __init__(self, versions: Sequence[RulesVersion]) -> None:
+        super().__init__(versions)
+        self.tax_codes: Mapping[str, TaxCode] = {code: tax for version in versions for code, tax in version.tax.items()}
         """Every tax code of any version, as the latest that has it tells."""
-        return {code: tax for version in self for code, tax in version.tax.items()}
 
 
-def read_posting_rules(document: TomlDocument, chart: Chart, account_types: Collection[str]) -> PostingRules:
-    """The rules of a file, proved against the chart and the ledger's account types.
+def read_posting_rules(document: TomlDocument, chart: Chart, assets: Mapping[str, str]) -> PostingRules:
+    """The rules of a file, proved against the chart and the ledger's account types, of which `assets` tells the asset.
 
     ConfigError names file and line of what is unknown, booked on no account, on an account of another type, or does not
-    balance.
+    balance; of a tax on something else than yen, and of a code that has two rates.
     """
     written = [document.convert(("version", place), _Written) for place, _ in enumerate(tables_of(document))]
     ends = check_order(document, written)
     versions: list[RulesVersion] = []
     for place, each in enumerate(written):
-        check = _Check(document, place, each, frozenset(account_types))
+        check = _Check(document, place, each, assets)
         version = check.version(ends[place])
         _check_accounts(document, check, version, chart)
+        _check_tax(document, place, version, versions, chart)
         versions.append(version)
     return PostingRules(versions)
 
 
-def load_posting_rules(chart: Chart, account_types: Collection[str]) -> PostingRules:
+def load_posting_rules(chart: Chart, assets: Mapping[str, str]) -> PostingRules:
     """The platform's own rules."""
-    return read_posting_rules(load_toml("kessai.config", "posting_rules.toml"), chart, account_types)
+    return read_posting_rules(load_toml("kessai.config", "posting_rules.toml"), chart, assets)
 
 
 class _Check:
     """One version, checked key by key. `used`: the accounts that it names, each with the first place that does."""
 
-    def __init__(self, document: TomlDocument, place: int, written: _Written, types: frozenset[str]) -> None:
+    def __init__(self, document: TomlDocument, place: int, written: _Written, assets: Mapping[str, str]) -> None:
         self._document = document
         self._at: KeyPath = ("version", place)
         self._written = written
-        self._types = types
+        self._assets = assets
         self.used: dict[str, KeyPath] = {}
         self.control: dict[str, str] = {}
         self._others: list[tuple[str, KeyPath]] = []
@@ -233,6 +235,8 @@ class _Check:
         self._known(name, path)
         if leg.tax is not None and leg.tax not in tax:
             raise self._error((*path, "tax"), f"there is no [version.tax.{leg.tax}]")
+        if leg.tax is not None and (asset := self._assets[name]) != YEN:
+            raise self._error((*path, "tax"), f"{name} is kept in {asset}; consumption tax is counted in {YEN} alone")
         for account in leg.accounts:
             self.used.setdefault(account, (*self._at, *path))
             if (other := self.control.setdefault(account, name)) != name:
@@ -243,7 +247,7 @@ class _Check:
         return convert_each(self._document, (*self._at, *path), names, into)
 
     def _known(self, name: str, path: KeyPath) -> None:
-        if name not in self._types:
+        if name not in self._assets:
             raise self._error(path, f"there is no account type {name}")
 
     def _use(self, account: str, path: KeyPath) -> None:
@@ -268,3 +272,21 @@ def _check_accounts(document: TomlDocument, check: _Check, version: RulesVersion
             if found.control != (account in version.control):
                 kind = "a control account" if found.control else "no control account"
                 raise document.error(path, f"{account} is {kind} in version {each.number} of the chart")
+
+
+def _check_tax(
+    document: TomlDocument, place: int, version: RulesVersion, earlier: Sequence[RulesVersion], chart: Chart
+) -> None:
+    """A code has one rate for good, and its account stays: what was sold under it may come back later."""
+    for code, tax in version.tax.items():
+        at: KeyPath = ("version", place, "tax", code)
+        for each in earlier:
+            before = each.tax.get(code)
+            if before is not None and (before.rate_bps, before.direction) != (tax.rate_bps, tax.direction):
+                why = f"was another rate or direction in version {each.number}: a new rate is a code of its own"
+                raise document.error((*at, "rate_bps"), why)
+        for each in chart:
+            ended = each.valid_until is not None and each.valid_until < version.valid_from
+            if not ended and each.find(tax.account) is None:
+                why = f"there is no account {tax.account} in version {each.number} of the chart, for what is given back"
+                raise document.error((*at, "account"), why)

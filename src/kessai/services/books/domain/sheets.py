@@ -70,6 +70,25 @@ def trial_balance(sums: Iterable[AccountSum], chart: Accounts, retained: str) ->
     return [rows[key] for key in sorted(rows) if rows[key].opening or rows[key].debit or rows[key].credit]
 
 
+def yearly(chart: Accounts) -> list[str]:
+    """Incomes and expenses: they begin each fiscal year at zero."""
+    return [code for code in chart if _is_yearly(chart, code)]
+
+
+def ends_of(
+    account: str, found: Mapping[str, tuple[int, int, int]], chart: Accounts, retained: str
+) -> tuple[int, int]:  # fmt: skip
+    """An account's balance before some days and after them, as a trial balance of these days has it.
+
+    `found`: balances before the fiscal year, before the days and after them; for `retained` of all `yearly` ones, too.
+    """
+    earlier, opening, closing = found.get(account, (0, 0, 0))
+    if _is_yearly(chart, account):
+        return opening - earlier, closing - earlier
+    carried = sum(each[0] for code, each in found.items() if code != account) if account == retained else 0
+    return opening + carried, closing + carried
+
+
 def _is_yearly(chart: Accounts, account: str) -> bool:
     return account in chart and not chart[account].section.on_balance_sheet
 

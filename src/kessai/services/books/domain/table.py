@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
     TEXT = "text"
     MONEY = "money"
-    """Minor units of the column's asset, or of the asset that stands in the row's column `asset`."""
+    """Minor units of the asset that stands in the row, see `Column.asset_in`, or else of the column's own."""
     INTEGER = "integer"
     RATE = "rate"
     DATE = "date"
@@ -38,6 +38,8 @@ class Column:
     title_ja: str
     kind: Kind = Kind.TEXT
     asset: str = "JPY"
+    asset_in: str = ""
+    """Of amounts: the column in which the row names their asset; empty: the one called `asset`, where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

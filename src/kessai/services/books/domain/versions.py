@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -65,11 +65,12 @@ class Versions(Generic[V]):
         ]
 
 
-def tables_of(document: TomlDocument) -> list[Any]:
-    """The `[[version]]` tables of a file; ConfigError where something else stands there."""
+def tables_of(document: TomlDocument, beside: Collection[str] = ()) -> list[Any]:
+    """The `[[version]]` tables of a file; ConfigError where something else stands there (and not `beside` them)."""
     for key in document.data:
-        if key != "version":
-            raise document.error((key,), "unknown key; only [[version]] is expected here")
+        if key != "version" and key not in beside:
+            expected = " and ".join(f"[{each}]" for each in ("[version]", *beside))
+            raise document.error((key,), f"unknown key; only {expected} is expected here")
     tables: Any = document.data.get("version")
     if not isinstance(tables, list) or not tables:
         raise document.error(("version",), "at least one [[version]] is needed")

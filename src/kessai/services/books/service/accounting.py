@@ -51,6 +51,7 @@ from kessai.services.books.api.statements import (
     LedgerLine,
     TrialBalance,
 )
+from kessai.services.books.domain import sheets
 from kessai.services.books.domain.accruals import Closing, read_closing
 from kessai.services.books.domain.configuration import BooksConfig
 from kessai.services.books.service.accounting_reports import AccountingReports, against_of
@@ -60,7 +61,7 @@ from kessai.services.books.service.closing import AccrualDesk
 from kessai.services.books.service.journals import JournalDesk
 from kessai.services.books.service.periods import Approvals, PeriodDesk, Told
 from kessai.services.books.service.statements import StatementDesk, require_days
-from kessai.services.books.store import ROLE, reading, totals, waiting
+from kessai.services.books.store import ROLE, reading, waiting
 from kessai.services.books.store.unposted import unposted_standing
 
 T = TypeVar("T")
@@ -98,9 +99,10 @@ class AccountingDesk:
         `require_told` raises while events of a day may still be on their way; without it nobody waits for them.
         """
         rules = closing_of(books) if closing is None else closing
+        self.fiscal_year = rules.fiscal_year
         self._database = database
         self._bookkeeper = bookkeeper
-        self.accruals = AccrualDesk(database, clock, rules)
+        self.accruals = AccrualDesk(database, clock, rules, sheets.yearly(books.chart.accounts))
         self.periods = PeriodDesk(
             database,
             clock,
@@ -241,7 +243,7 @@ class AccountingDesk:
 
     async def _page(self, connection: Connection, request: GetAccountLedger, start: _Place | None) -> AccountLedger:
         account, asset = request.account, request.asset
-        opening, closing = await totals.account_ends(connection, account, asset, request.since, request.until)
+        opening, closing = await self._statements.ends(connection, account, asset, request.since, request.until)
         day, journal_id, line, balance = start or (request.since, reading.BEFORE_ALL, 0, opening)
         found = await reading.entries_of_account(
             connection, account, asset, day, request.until, after=(journal_id, line), limit=request.limit + 1

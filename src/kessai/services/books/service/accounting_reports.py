@@ -190,10 +190,10 @@ class AccountingReports:
         )
 
     async def _ends(self, account: str, asset: str, asked: Asked) -> tuple[int, int]:
-        """The account's balance before and after the days, of all that was ever booked."""
+        """The account's balance before and after the days."""
 
         async def read(connection: Connection) -> tuple[int, int]:
-            return await totals.account_ends(connection, account, asset, asked.since, asked.until)
+            return await self._statements.ends(connection, account, asset, asked.since, asked.until)
 
         return await self._database.transaction(ROLE, read)
 
@@ -317,12 +317,13 @@ class AccountingReports:
 
     async def _points_outstanding(self, asked: Asked) -> Report:
         """By type and kind, what came and went; what is left are points that have not expired."""
-        types = self._closing.points.account_types
+        types, yearly = self._closing.points.account_types, sheets.yearly(self._books.chart.accounts)
+        year_start = self._closing.fiscal_year.start_of(asked.until)
 
         async def read(connection: Connection) -> tuple[list[totals.TypeSum], dict[tuple[str, str], int]]:
             held = [each.account for each in self._on_points()]
             sums = await totals.type_sums(connection, types, asked.since, asked.until)
-            return sums, await totals.balances_of(connection, held, asked.until)
+            return sums, await totals.balances_of(connection, held, asked.until, year_start, yearly)
 
         sums, held = await self._database.transaction(ROLE, read)
         rows: list[Row] = [

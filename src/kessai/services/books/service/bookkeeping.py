@@ -25,9 +25,11 @@ from kessai.services.books.domain.faults import OF_AN_EVENT, fault_of
 from kessai.services.books.domain.posting import Batch, Book, Entry, Happening, Journal, Known, Unposted, journal_id_of
 from kessai.services.books.domain.statutory.lines import Statement, Undone, statement_of
 from kessai.services.books.domain.tax import tax_accounts
+from kessai.services.books.service.orders import order_for, recall_orders
 from kessai.services.books.store import ROLE, directory, journals, unposted
 from kessai.services.books.store.feed import Feed
 from kessai.services.books.store.periods import hold_gate
+from kessai.services.books.store.statutory_lines import insert_orders
 from kessai.services.books.store.unposted import StoredEvent
 from kessai.services.ledger.api import AccountOpened, ExchangeRecorded, ExportAccounts, ExportedAccount, Ledger
 
@@ -260,6 +262,7 @@ class Bookkeeper:
         feed = await Feed.of(connection, told, careful=careful, heard_at=batch.recorded_at if heard else None)
         await self._look_up(connection, told)
         held = await self._recall(connection, batch, told)
+        orders = await recall_orders(connection, batch, told)
         book = Book(self.books.rules, self._known, await hold_gate(connection, batch.recorded_at))
         writing: asyncio.Task[None] | None = None
         try:
@@ -283,6 +286,8 @@ class Bookkeeper:
         await journals.add_totals(connection, batch.totals)
         if held:
             await directory.insert_held(connection, held)
+        if orders:
+            await insert_orders(connection, orders)
         self.booked += batch.booked
         return batch
 
@@ -291,7 +296,7 @@ class Bookkeeper:
 
         An event of which it cannot be made becomes one that is not booked either.
         """
-        known, rules, found = self._known, self.books.statutory, list[Statement]()
+        known, config, found = self._known, self.books.statutory, list[Statement]()
         held, kinds = batch.held, dict[str, str]()
         for place, happening in enumerate(told):
             each = happening.told
@@ -299,7 +304,8 @@ class Bookkeeper:
                 kinds[each.exchange_id] = each.kind
                 undone = None if each.reverses is None else _undone(each.reverses, batch, kinds)
                 try:
-                    made = statement_of(each, known, rules, happening.at, held.get(each.exchange_id), undone)
+                    payment_id, order = held.get(each.exchange_id), order_for(batch, each)
+                    made = statement_of(each, known, config, happening.at, payment_id, undone, order)
                 except FAULTS as error:
                     told[place] = happening._replace(told=fault_of(error))
                 else:

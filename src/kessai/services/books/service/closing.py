@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from kessai.foundation.call import current_call
@@ -25,7 +26,9 @@ TIMES_MAX = 256
 class AccrualDesk:
     """Books accruals, one month at a time; the gate keeps two from doing it at once."""
 
-    def __init__(self, database: Database, clock: Clock, closing: Closing) -> None:
+    def __init__(self, database: Database, clock: Clock, closing: Closing, yearly: Sequence[str]) -> None:
+        """`yearly`: accounts that begin each fiscal year at zero."""
+        self._yearly = yearly
         self._database = database
         self._clock = clock
         self._closing = closing
@@ -65,7 +68,8 @@ class AccrualDesk:
         """The same within a transaction that has moved the gate; gives the journals."""
         asked = [each for each in self._closing.accruals if each.applies_to(month)]
         accounts = {code for each in asked for code in (each.account, each.counter, *each.of)}
-        found = await totals.balances_of(connection, sorted(accounts), month_end(month))
+        year_start = self._closing.fiscal_year.start_of(month)
+        found = await totals.balances_of(connection, sorted(accounts), month_end(month), year_start, self._yearly)
         balances = {account: balance for (account, asset), balance in found.items() if asset == YEN}
         written: list[str] = []
         for each in asked:

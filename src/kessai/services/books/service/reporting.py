@@ -20,6 +20,7 @@ from kessai.services.books.api.reporting import (
     ReportOffer,
     ReportOffers,
 )
+from kessai.services.books.domain.accruals import FiscalYear
 from kessai.services.books.domain.configuration import BooksConfig
 from kessai.services.books.domain.exporting import ExportedAccount
 from kessai.services.books.domain.table import Report
@@ -51,7 +52,10 @@ class Written:
 class ReportingDesk:
     """Implements the reporting verbs of the door `Books`."""
 
-    def __init__(self, database: Database, clock: Clock, books: BooksConfig, reports: Reports) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, books: BooksConfig, reports: Reports, year: FiscalYear
+    ) -> None:  # fmt: skip
+        self._year = year
         self._database = database
         self._clock = clock
         self._reports = reports
@@ -117,7 +121,7 @@ class ReportingDesk:
         self._require_past(asked)
         if asked.filters:
             raise Invalid("filter_unknown", f"The form {form.name} has no filters: it takes all journals.")
-        async with journal_book(self._database, asked.since, asked.until, self._chart) as book:
+        async with journal_book(self._database, asked.since, asked.until, self._chart, self._year) as book:
             written = await write_journals(form, book, out, told)
         return Written(
             file_name=f"{asked.name}_{asked.since}_{asked.until}{form.suffix}",

@@ -60,6 +60,16 @@ class StatementDesk:
         sums = await self._database.transaction(ROLE, read)
         return sheets.trial_balance(sums, self._accounts, year.retained_earnings)
 
+    async def ends(
+        self, connection: Connection, account: str, asset: str, since: date, until: date
+    ) -> tuple[int, int]:  # fmt: skip
+        """An account's balance before some days and after them, as their trial balance has it; debit positive."""
+        year, asked = self._year, [account]
+        if account == year.retained_earnings:
+            asked += sheets.yearly(self._accounts)
+        found = await totals.account_ends(connection, asked, asset, since, until, year.start_of(since))
+        return sheets.ends_of(account, found, self._accounts, year.retained_earnings)
+
     def named(self, account: str) -> tuple[str, str, str]:
         """Name, Japanese name and section of an account, also of one that has left the chart."""
         known = self._accounts.get(account)

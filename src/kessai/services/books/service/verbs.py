@@ -56,7 +56,7 @@ class BooksService:
         self.statutory = StatutoryDesk(database, clock, books.statutory)
         self.reconciling = ReconcilingDesk(database, clock, books, doors, reconciling or read_reconciling())
         self.reports = Reports(self.accounting.offers(), self.statutory.offers, self.reconciling.offers())
-        self.reporting = ReportingDesk(database, clock, books, self.reports)
+        self.reporting = ReportingDesk(database, clock, books, self.reports, self.accounting.fiscal_year)
         self._verbs = _verbs_of_desks(self.accounting, self.statutory, self.reconciling, self.reporting)
 
     async def open(self) -> None:

@@ -54,14 +54,19 @@ GROUP BY account, asset
 ORDER BY account, asset;
 
 -- name: account_ends
-SELECT sum(debit - credit) FILTER (WHERE booked_on < $3::date) AS opening, sum(debit - credit) AS closing
+SELECT account,
+    sum(debit - credit) FILTER (WHERE booked_on < $5::date) AS earlier,
+    sum(debit - credit) FILTER (WHERE booked_on < $3::date) AS opening,
+    sum(debit - credit) AS closing
 FROM books.day_total
-WHERE account = $1::text AND asset = $2::text AND booked_on <= $4::date;
+WHERE account = ANY ($1::text[]) AND asset = $2::text AND booked_on <= $4::date
+GROUP BY account;
 
 -- name: balances_of
 SELECT account, asset, sum(debit - credit) AS balance
 FROM books.day_total
 WHERE account = ANY ($1::text[]) AND booked_on <= $2::date
+    AND (booked_on >= $3::date OR NOT account = ANY ($4::text[]))
 GROUP BY account, asset
 ORDER BY account, asset;
 

@@ -1,5 +1,6 @@
 -- name: export_opening
-SELECT account, asset, sum(debit - credit) AS amount
+SELECT account, asset, sum(debit - credit) AS amount,
+    coalesce(sum(debit - credit) FILTER (WHERE booked_on < $2::date), 0) AS earlier
 FROM books.day_total
 WHERE booked_on < $1::date
 GROUP BY account, asset

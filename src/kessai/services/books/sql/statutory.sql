@@ -8,30 +8,38 @@ WITH feed AS (
     RETURNING cut_on
 )
 INSERT INTO books.statement_line (account_id, sequence, part, account_type, owner, asset, amount, balance, category,
-    kind, action, counterparty, exchange_id, payment_id, processing_id, event_on, occurred_at, book_on)
+    kind, action, counterparty, exchange_id, payment_id, processing_id, event_on, occurred_at, action_id, book_on)
 SELECT u.account_id, u.sequence, u.part, u.account_type, u.owner, u.asset, u.amount, u.balance, u.category,
     u.kind, u.action, u.counterparty, u.exchange_id, u.payment_id, u.processing_id, u.event_on, u.occurred_at,
-    greatest(u.event_on, feed.cut_on + 1)
+    u.action_id, greatest(u.event_on, feed.cut_on + 1)
 FROM feed, unnest($3::uuid[], $4::bigint[], $5::int[], $6::text[], $7::text[], $8::text[], $9::bigint[],
     $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
-    $18::date[], $19::timestamptz[])
+    $18::date[], $19::timestamptz[], $20::text[])
     AS u (account_id, sequence, part, account_type, owner, asset, amount, balance, category, kind, action,
-        counterparty, exchange_id, payment_id, processing_id, event_on, occurred_at)
+        counterparty, exchange_id, payment_id, processing_id, event_on, occurred_at, action_id)
 ON CONFLICT (account_id, sequence, part) DO NOTHING;
 
 -- name: write_crypto_trades
 INSERT INTO books.crypto_trade (exchange_id, owner, capacity, side, asset, quantity, price_asset, unit_price, amount,
-    fee, counterparty, order_kind, limit_price, ordered, ordered_at, executed_at, reverses, event_on, book_on)
+    fee, counterparty, order_kind, limit_price, ordered, ordered_at, executed_at, reverses, event_on, action_id, book_on)
 SELECT u.exchange_id, u.owner, u.capacity, u.side, u.asset, u.quantity, u.price_asset, u.unit_price, u.amount,
     u.fee, u.counterparty, u.order_kind, u.limit_price, u.ordered, u.ordered_at, u.executed_at, u.reverses, u.event_on,
-    greatest(u.event_on, f.cut_on + 1)
+    u.action_id, greatest(u.event_on, f.cut_on + 1)
 FROM books.statutory_feed AS f, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
     $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::bigint[],
-    $15::timestamptz[], $16::timestamptz[], $17::text[], $18::date[])
+    $15::timestamptz[], $16::timestamptz[], $17::text[], $18::date[], $19::text[])
     AS u (exchange_id, owner, capacity, side, asset, quantity, price_asset, unit_price, amount, fee, counterparty,
-        order_kind, limit_price, ordered, ordered_at, executed_at, reverses, event_on)
+        order_kind, limit_price, ordered, ordered_at, executed_at, reverses, event_on, action_id)
 WHERE f.feed = 'ledger'
-ON CONFLICT (exchange_id, owner) DO NOTHING;
+ON CONFLICT (exchange_id, owner, action_id) DO NOTHING;
+
+-- name: insert_orders
+INSERT INTO books.crypto_order (exchange_id, ordered)
+SELECT u.exchange_id, u.ordered FROM unnest($1::text[], $2::text[]) AS u (exchange_id, ordered)
+ON CONFLICT (exchange_id) DO NOTHING;
+
+-- name: load_orders
+SELECT exchange_id, ordered FROM books.crypto_order WHERE exchange_id = ANY($1::text[]);
 
 -- name: read_statutory_feed
 SELECT seen_at, first_on, cut_on FROM books.statutory_feed WHERE feed = 'ledger';
@@ -60,7 +68,8 @@ FROM (
             max(sequence) AS told_at,
             count(*)::int AS lines,
             sha256(convert_to(string_agg(concat_ws(E'\x1f', sequence, part, owner, asset, amount, balance, category,
-                kind, action, counterparty, exchange_id, coalesce(processing_id, ''), book_on - event_on,
+                kind, action, counterparty, exchange_id || coalesce('/' || action_id, ''), coalesce(processing_id, ''),
+                book_on - event_on,
                 extract(epoch FROM occurred_at), length(coalesce(payment_id, '')), payment_id), ''
                 ORDER BY sequence, part), 'UTF8')) AS lines_digest
         FROM books.statement_line
@@ -92,7 +101,8 @@ FROM (
             max(sequence) AS told_at,
             count(*)::int AS lines,
             sha256(convert_to(string_agg(concat_ws(E'\x1f', sequence, part, owner, asset, amount, balance, category,
-                kind, action, counterparty, exchange_id, coalesce(processing_id, ''), book_on - event_on,
+                kind, action, counterparty, exchange_id || coalesce('/' || action_id, ''), coalesce(processing_id, ''),
+                book_on - event_on,
                 extract(epoch FROM occurred_at), length(coalesce(payment_id, '')), payment_id), ''
                 ORDER BY sequence, part), 'UTF8')) AS lines_digest
         FROM books.statement_line
@@ -237,10 +247,11 @@ FROM books.security_day WHERE book_on = $1::date ORDER BY transfer_type;
 -- name: day_parts
 -- What else stands in a day's books ($1 to $2: the first day has what stands before it, too): number and digest of
 -- each kind of rows, in an order that no language decides.
-SELECT 'trades' AS part, count(*) AS rows, encode(sha256(coalesce(string_agg(sha256(convert_to(ROW(exchange_id, owner,
-        capacity, side, asset, quantity, price_asset, unit_price, amount, fee, counterparty, order_kind, limit_price,
+SELECT 'trades' AS part, count(*) AS rows, encode(sha256(coalesce(string_agg(sha256(convert_to(ROW(exchange_id
+        || CASE WHEN action_id = '' THEN '' ELSE '/' || action_id END, owner, capacity, side, asset, quantity, price_asset, unit_price, amount, fee, counterparty, order_kind, limit_price,
         ordered, extract(epoch FROM ordered_at), extract(epoch FROM executed_at), reverses, book_on - event_on)::text,
-        'UTF8')), ''::bytea ORDER BY exchange_id COLLATE "C", owner COLLATE "C"), ''::bytea)), 'hex') AS digest
+        'UTF8')), ''::bytea ORDER BY exchange_id COLLATE "C", owner COLLATE "C", action_id COLLATE "C"),
+        ''::bytea)), 'hex') AS digest
 FROM books.crypto_trade WHERE book_on >= $1::date AND book_on <= $2::date
 UNION ALL
 SELECT 'accounts', count(*), encode(sha256(coalesce(string_agg(sha256(convert_to(ROW(account_type, account_id, owner,

@@ -44,14 +44,16 @@ RETURNING asset;
 SELECT asset, unit_price, source FROM books.asset_price WHERE price_on = $1::date;
 
 -- name: prices_on
--- The latest price of each asset up to a day: recorded, or of the last trade for yen where that is later.
+-- The latest price of each asset up to a day: recorded, or of the last trade for yen where that is later. What undoes a
+-- trade has that one's price, which tells nothing of the day on which it is undone.
 SELECT a.asset, coalesce(p.unit_price, t.unit_price) AS unit_price, coalesce(p.source, 'last_trade') AS source,
     coalesce(p.price_on, t.book_on) AS price_on
 FROM unnest($2::text[]) AS a (asset)
 LEFT JOIN LATERAL (
     SELECT unit_price, book_on FROM books.crypto_trade
     WHERE book_on <= $1::date AND asset = a.asset AND price_asset = 'JPY' AND unit_price <> ''
-    ORDER BY book_on DESC, executed_at DESC, exchange_id DESC LIMIT 1
+        AND reverses IS NULL
+    ORDER BY book_on DESC, executed_at DESC, exchange_id DESC, action_id DESC LIMIT 1
 ) AS t ON true
 LEFT JOIN LATERAL (
     SELECT unit_price, source, price_on FROM books.asset_price
@@ -109,49 +111,55 @@ ORDER BY sequence, part LIMIT $6::int;
 
 -- name: crypto_lines_after
 SELECT l.owner, 'acc_' || encode(uuid_send(l.account_id), 'hex') AS account, l.book_on, l.event_on, t.ordered_at,
-    l.occurred_at, l.category, t.side, t.asset AS traded_asset, t.quantity::text AS quantity, t.unit_price,
-    t.fee::text AS fee, l.asset, CASE WHEN l.amount > 0 THEN l.amount END AS received,
+    l.occurred_at, l.category, t.side, t.asset AS traded_asset, t.quantity, t.unit_price, t.price_asset,
+    t.fee, l.asset, CASE WHEN l.amount > 0 THEN l.amount END AS received,
     CASE WHEN l.amount < 0 THEN -l.amount END AS paid, l.balance, l.exchange_id, l.sequence, l.part
 FROM (
-    SELECT owner, account_id, book_on, event_on, occurred_at, category, asset, amount, balance, exchange_id, sequence,
-        part
+    SELECT owner, account_id, book_on, event_on, occurred_at, category, asset, amount, balance, exchange_id, action_id,
+        sequence, part
     FROM books.statement_line
     WHERE book_on = $1::date AND account_type = $2::text
         AND (account_id, sequence, part) > ($3::text::uuid, $4::bigint, $5::int)
     ORDER BY account_id, sequence, part LIMIT $6::int
 ) AS l
 LEFT JOIN books.crypto_trade AS t ON t.exchange_id = l.exchange_id AND t.owner = l.owner
+    AND t.action_id = coalesce(l.action_id, '')
 ORDER BY l.account_id, l.sequence, l.part;
 
 -- name: crypto_lines_of_account
 SELECT l.owner, 'acc_' || encode(uuid_send(l.account_id), 'hex') AS account, l.book_on, l.event_on, t.ordered_at,
-    l.occurred_at, l.category, t.side, t.asset AS traded_asset, t.quantity::text AS quantity, t.unit_price,
-    t.fee::text AS fee, l.asset, CASE WHEN l.amount > 0 THEN l.amount END AS received,
+    l.occurred_at, l.category, t.side, t.asset AS traded_asset, t.quantity, t.unit_price, t.price_asset,
+    t.fee, l.asset, CASE WHEN l.amount > 0 THEN l.amount END AS received,
     CASE WHEN l.amount < 0 THEN -l.amount END AS paid, l.balance, l.exchange_id, l.sequence, l.part
 FROM (
-    SELECT owner, account_id, book_on, event_on, occurred_at, category, asset, amount, balance, exchange_id, sequence,
-        part
+    SELECT owner, account_id, book_on, event_on, occurred_at, category, asset, amount, balance, exchange_id, action_id,
+        sequence, part
     FROM books.statement_line
     WHERE account_id = $1::text::uuid AND (sequence, part) > ($2::bigint, $3::int)
         AND book_on >= $4::date AND book_on <= $5::date
     ORDER BY sequence, part LIMIT $6::int
 ) AS l
 LEFT JOIN books.crypto_trade AS t ON t.exchange_id = l.exchange_id AND t.owner = l.owner
+    AND t.action_id = coalesce(l.action_id, '')
 ORDER BY l.sequence, l.part;
 
 -- name: diary_after
 SELECT book_on, event_on, executed_at, owner, capacity, side, asset, quantity, unit_price, price_asset, amount,
-    CASE WHEN capacity = 'AGENCY' THEN counterparty ELSE '' END AS counterparty, fee, exchange_id, reverses
+    CASE WHEN capacity = 'AGENCY' THEN counterparty ELSE '' END AS counterparty, fee, exchange_id, reverses,
+    action_id
 FROM books.crypto_trade
-WHERE book_on = $1::date AND (executed_at, exchange_id, owner) > ($2::timestamptz, $3::text, $4::text)
-ORDER BY executed_at, exchange_id, owner LIMIT $5::int;
+WHERE book_on = $1::date
+    AND (executed_at, exchange_id, owner, action_id) > ($2::timestamptz, $3::text, $4::text, $5::text)
+ORDER BY executed_at, exchange_id, owner, action_id LIMIT $6::int;
 
 -- name: slips_after
-SELECT book_on, exchange_id || '/' || owner AS slip, ordered_at, owner, capacity, side, asset, ordered, order_kind,
-    limit_price, quantity, executed_at, unit_price, price_asset, reverses, exchange_id
+SELECT book_on, exchange_id || '/' || owner || CASE WHEN action_id = '' THEN '' ELSE '/' || action_id END AS slip, ordered_at, owner, capacity, side, asset, ordered, order_kind,
+    limit_price, quantity, executed_at, unit_price, price_asset, reverses, exchange_id,
+    action_id
 FROM books.crypto_trade
-WHERE book_on = $1::date AND (executed_at, exchange_id, owner) > ($2::timestamptz, $3::text, $4::text)
-ORDER BY executed_at, exchange_id, owner LIMIT $5::int;
+WHERE book_on = $1::date
+    AND (executed_at, exchange_id, owner, action_id) > ($2::timestamptz, $3::text, $4::text, $5::text)
+ORDER BY executed_at, exchange_id, owner, action_id LIMIT $6::int;
 
 -- name: balances_after
 -- What each customer has at the end of a day, whether it moved on that day or long before.

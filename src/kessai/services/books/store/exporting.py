@@ -10,6 +10,7 @@ from datetime import date
 import asyncpg
 
 from kessai.foundation.db import Connection, Database, load_queries
+from kessai.services.books.domain.accruals import FiscalYear
 from kessai.services.books.domain.exporting import (
     Balances,
     ExportedAccount,
@@ -28,21 +29,21 @@ _sql = load_queries("kessai.services.books", file="sql/exporting.sql")
 
 @asynccontextmanager
 async def journal_book(
-    database: Database, since: date, until: date, chart: Mapping[str, ExportedAccount]
+    database: Database, since: date, until: date, chart: Mapping[str, ExportedAccount], year: FiscalYear
 ) -> AsyncGenerator[JournalBook]:
     """The journals booked on some days; they are read as the chunks are asked for, while this lasts."""
     connection = await database.connect(ROLE)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            yield await _opened(connection, since, until, chart)
+            yield await _opened(connection, since, until, chart, year)
     finally:
         await connection.close()
 
 
 async def _opened(
-    connection: Connection, since: date, until: date, chart: Mapping[str, ExportedAccount]
+    connection: Connection, since: date, until: date, chart: Mapping[str, ExportedAccount], year: FiscalYear
 ) -> JournalBook:
-    opening = _balances(await connection.fetch(_sql["export_opening"], since))
+    opening = _opening(await connection.fetch(_sql["export_opening"], since, year.start_of(since)), chart, year)
     standings = _standings(
         opening, await connection.fetch(_sql["export_movements"], since, until), month_ends(since, until)
     )
@@ -57,8 +58,16 @@ async def _opened(
     )
 
 
-def _balances(rows: list[asyncpg.Record]) -> Balances:
-    return {(row["account"], row["asset"]): int(row["amount"]) for row in rows}
+def _opening(rows: list[asyncpg.Record], chart: Mapping[str, ExportedAccount], year: FiscalYear) -> Balances:
+    """As a trial balance opens: what earlier years earned stands in retained earnings."""
+    found: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for row in rows:
+        known = chart.get(row["account"])
+        earlier = int(row["earlier"]) if known is not None and known.is_yearly else 0
+        found[row["account"], row["asset"]] += int(row["amount"]) - earlier
+        if earlier:
+            found[year.retained_earnings, row["asset"]] += earlier
+    return dict(found)
 
 
 def _standings(

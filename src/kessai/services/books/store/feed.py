@@ -8,7 +8,8 @@ from datetime import date, datetime, timedelta
 from kessai.foundation.clock import business_date
 from kessai.foundation.db import Connection, Database, load_queries
 from kessai.services.books.domain.posting import AHEAD_MAX, Happening, Unposted
-from kessai.services.books.domain.statutory.lines import Statement, StatementLine, Trade
+from kessai.services.books.domain.statutory.lines import Statement, StatementLine
+from kessai.services.books.domain.statutory.trades import Trade
 from kessai.services.books.store import ROLE
 from kessai.services.books.store.statutory_lines import write_statements
 

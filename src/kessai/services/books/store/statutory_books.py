@@ -123,9 +123,9 @@ async def trades(database: Database, name: str, since: date, until: date) -> Pag
         async for page in _pages(
             database,
             name,
-            (_EARLIEST, "", ""),
+            (_EARLIEST, "", "", ""),
             lambda after, day=day: (day, *after, PAGE_ROWS),
-            lambda row: (row["executed_at"], row["exchange_id"], row["owner"]),
+            lambda row: (row["executed_at"], row["exchange_id"], row["owner"], row["action_id"]),
         ):
             yield page
 

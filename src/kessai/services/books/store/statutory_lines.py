@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+
+import msgspec
 
 from kessai.foundation.clock import business_date
 from kessai.foundation.db import Connection, load_queries
-from kessai.services.books.domain.statutory.lines import Statement, StatementLine, Trade
+from kessai.services.books.domain.statutory.lines import Statement, StatementLine
+from kessai.services.books.domain.statutory.trades import Order, Trade
 
 _sql = load_queries("kessai.services.books", file="sql/statutory.sql")
 LINE_COLUMNS = len(StatementLine._fields)
 TRADE_COLUMNS = len(Trade._fields)
+_encode = msgspec.json.Encoder().encode
+_order = msgspec.json.Decoder(Order).decode
 
 
 async def write_statements(connection: Connection, statements: Sequence[Statement], *, seen_at: datetime) -> None:
@@ -26,6 +31,18 @@ async def write_statements(connection: Connection, statements: Sequence[Statemen
     trades = [trade for statement in statements for trade in statement.trades]
     if trades:
         await connection.execute(_sql["write_crypto_trades"], *_columns(trades, TRADE_COLUMNS))
+
+
+async def insert_orders(connection: Connection, orders: Mapping[str, Order]) -> None:
+    """Remember how exchanges were ordered."""
+    texts = [_encode(each).decode() for each in orders.values()]
+    await connection.execute(_sql["insert_orders"], list(orders), texts)
+
+
+async def load_orders(connection: Connection, exchange_ids: Collection[str]) -> dict[str, Order]:
+    """How those of the exchanges were ordered of which it is known."""
+    rows = await connection.fetch(_sql["load_orders"], list(exchange_ids))
+    return {row["exchange_id"]: _order(row["ordered"]) for row in rows}
 
 
 def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:

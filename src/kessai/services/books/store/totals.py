@@ -44,15 +44,21 @@ def _account_sum(row: asyncpg.Record) -> AccountSum:
     )
 
 
-async def account_ends(connection: Connection, account: str, asset: str, since: date, until: date) -> tuple[int, int]:
-    """An account's balance before the first day and after the last, of all that was ever booked; debit positive."""
-    (row,) = await connection.fetch(_sql["account_ends"], account, asset, since, until)
-    return int(row["opening"] or 0), int(row["closing"] or 0)
+async def account_ends(
+    connection: Connection, accounts: Sequence[str], asset: str, since: date, until: date, year_start: date
+) -> dict[str, tuple[int, int, int]]:
+    """Accounts' balances before the fiscal year, before the first day and after the last; debit positive."""
+    rows = await connection.fetch(_sql["account_ends"], list(accounts), asset, since, until, year_start)
+    return {
+        row["account"]: (int(row["earlier"] or 0), int(row["opening"] or 0), int(row["closing"] or 0)) for row in rows
+    }
 
 
-async def balances_of(connection: Connection, accounts: Sequence[str], until: date) -> dict[tuple[str, str], int]:
-    """Balances at the end of a day by account and asset, positive on the debit side."""
-    rows = await connection.fetch(_sql["balances_of"], list(accounts), until)
+async def balances_of(
+    connection: Connection, accounts: Sequence[str], until: date, year_start: date, yearly: Sequence[str]
+) -> dict[tuple[str, str], int]:
+    """Balances at the end of a day by account and asset, positive on the debit side; of `yearly` ones of the year."""
+    rows = await connection.fetch(_sql["balances_of"], list(accounts), until, year_start, list(yearly))
     return {(row["account"], row["asset"]): int(row["balance"]) for row in rows}
 
 

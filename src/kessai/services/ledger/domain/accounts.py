@@ -30,8 +30,9 @@ class AccountEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def birth(page: Page, account_id: str, owner: str, account_type: AccountType) -> AccountState:
-    """A new account, open and empty, written on this page."""
-    account = AccountState(account_id, owner, account_type, opened=page.flush_id >> SLOT_BITS)
+    """A new account, open and empty, written on this page; with the overdraft of its type."""
+    overdraft = account_type.overdraft_limit_minor or 0
+    account = AccountState(account_id, owner, account_type, opened=page.flush_id >> SLOT_BITS, overdraft=overdraft)
     page.touch(account)
     page.births[account] = account_type.code
     return account

@@ -104,7 +104,7 @@ def _earlier(page: Page, command: Create) -> Exchange | None:
 
 
 def _resolve(memory: Memory, page: Page, command: Create) -> list[Entry]:
-    """The account of every leg; a credit may open its account when the type says so."""
+    """The account of every leg; a credit may open its account when the type says so, and a debit that overdraws."""
     request, known, types = command.request, memory.accounts, memory.types
     entries: list[Entry] = []
     sources = len(request.sources)
@@ -119,7 +119,8 @@ def _resolve(memory: Memory, page: Page, command: Create) -> list[Entry]:
                 )
             if account is None:
                 account_type = types.require(leg.account_type)
-                if account_type.auto_create and (number >= sources or account_type.log_only or leg.balancing):
+                opens = number >= sources or account_type.log_only or leg.balancing or account_type.overdraws
+                if account_type.auto_create and opens:
                     account = memory.birth(page, command.accounts[number], leg.owner, account_type)
         elif not leg.account_id.startswith("acc_"):
             raise Invalid("malformed_id", "account_id must look like acc_ and 32 hexadecimal digits.", leg=number)

@@ -13,6 +13,7 @@ from kessai.foundation.money import ASSET_EXPONENTS
 from kessai.services.ledger.api import AccountTypeInfo
 
 Positive = Annotated[int, msgspec.Meta(gt=0, le=10**16)]
+Amount = Annotated[int, msgspec.Meta(ge=0, le=10**16)]
 
 
 class AccountType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,7 +25,7 @@ class AccountType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     code: str = ""
     auto_create: bool = False
     log_only: bool = False
-    retention_cap_minor: Positive | None = None
+    retention_cap_minor: Amount | None = None
     spending_cap_minor: Positive | None = None
     overdraft_limit_minor: Positive | None = None
     expires_after_days: Positive | None = None
@@ -40,6 +41,11 @@ class AccountType(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Derived: lots of this type may carry an expiry."""
     plain: bool = True
     """Derived: with a running balance, nothing that expires and no rate to track."""
+
+    @property
+    def overdraws(self) -> bool:
+        """Whether its accounts may go below zero, within a limit."""
+        return self.overdraft_limit_minor is not None
 
     def info(self) -> AccountTypeInfo:
         """As callers see it."""
@@ -93,6 +99,11 @@ class AccountTypes:
 IMPOSSIBLE: tuple[tuple[str, Callable[[AccountType], bool], str], ...] = (
     ("asset", lambda t: t.asset not in ASSET_EXPONENTS, "no such asset"),
     ("retention_cap_minor", lambda t: t.log_only and t.retention_cap_minor is not None, "a log-only type has no cap"),
+    (
+        "retention_cap_minor",
+        lambda t: t.retention_cap_minor == 0 and not t.overdraws,
+        "nothing could ever be held; a cap of zero is for what may be owed",
+    ),
     ("spending_cap_minor", lambda t: t.log_only and t.spending_cap_minor is not None, "a log-only type has no cap"),
     (
         "overdraft_limit_minor",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from kessai.foundation.contract import Message
 from kessai.services.payment.api.words import Action, Metadata, NextAction, PaymentState, RefundState
@@ -56,6 +56,12 @@ class PaymentRecord(Message, frozen=True):
     """What has to happen before it goes on, in REQUIRES_ACTION."""
     capture_at_once: bool = True
     """Whether it is captured as soon as every source has given its part."""
+    method: str | None = None
+    """How a customer came to pay a merchant: `code` (one-time, static or scanned), `net` (an order), else `direct`."""
+    account_type: str | None = None
+    """Of an adjustment: the account that it corrects."""
+    pay_on: date | None = None
+    """Of a payout: the day on which the bank is to pay; None: at once."""
 
 
 class PaymentPage(Message, frozen=True):

@@ -8,6 +8,7 @@ from kessai.foundation.contract import verb
 from kessai.sdk.processing.api import EffectsPage, ListEffects
 from kessai.services.payment.api.answers import PaymentHistory, PaymentPage, PaymentRecord, Refund, Refunds
 from kessai.services.payment.api.codes import CodePayments
+from kessai.services.payment.api.merchants import MovedMerchants, MoveMerchants, RepayClaim
 from kessai.services.payment.api.orders import NetPayments
 from kessai.services.payment.api.refusals import (
     AMOUNT,
@@ -158,7 +159,7 @@ class Movements(Protocol):
 
 
 class MerchantMovements(Protocol):
-    """Fees, clearings and payouts of merchants, and operators' corrections."""
+    """Fees, clearings, payouts and claims of merchants, and operators' corrections."""
 
     @verb("POST /v1/merchant-fees", scope="payment:write", moves_value=True, status=201,
           errors=(*AMOUNT, *LEDGER))  # fmt: skip
@@ -173,9 +174,25 @@ class MerchantMovements(Protocol):
         ...
 
     @verb("POST /v1/payouts", scope="payment:write", moves_value=True, status=201,
-          errors=(*AMOUNT, *AVAILABLE, *LEDGER, *BANK))  # fmt: skip
+          errors=("malformed_id", *AMOUNT, *AVAILABLE, "idempotency_key_reused", *LEDGER, *BANK))  # fmt: skip
     async def pay_out(self, request: PayOut, /) -> PaymentRecord:
-        """Send settled sales to a merchant's bank account."""
+        """Send settled sales to a merchant's bank account, at once or on a day."""
+        ...
+
+    @verb("POST /v1/claim-repayments", scope="payment:write", moves_value=True, status=201,
+          errors=("unknown_source", *AMOUNT, "instrument_required", *AVAILABLE, *LEDGER, *BANK))  # fmt: skip
+    async def repay_claim(self, request: RepayClaim, /) -> PaymentRecord:
+        """Pay back what a merchant owes the platform."""
+        ...
+
+    @verb("POST /v1/merchant-movements", scope="payment:write", moves_value=True, batch=True)
+    async def move_merchants(self, request: MoveMerchants, /) -> MovedMerchants:
+        """Fees, clearings and the like of many merchants at once; each is refused by itself, and said so in its place.
+
+        Refusals of a movement, in order of precedence: `unknown_kind`, `kind_not_in_bulk`, `malformed_id`,
+        `counterpart_not_allowed`, `amount_above_limit`, `idempotency_key_reused` (the id came with other content), then
+        the ledger's.
+        """
         ...
 
     @verb("POST /v1/adjustments", scope="payment:write", moves_value=True, status=201,
@@ -191,8 +208,8 @@ class AnyPayments(Protocol):
     """What is the same for payments of every kind."""
 
     @verb("POST /v1/payments", scope="payment:write", moves_value=True, status=201,
-          errors=("unknown_kind", "kind_has_own_verb", "participant_missing", "same_participant", *AMOUNT, *SOURCES,
-                  *TIME, *LIMITS, *LEDGER))  # fmt: skip
+          errors=("unknown_kind", "kind_has_own_verb", "participant_missing", "same_participant",
+                  "counterpart_not_allowed", *AMOUNT, *SOURCES, *TIME, *LIMITS, *LEDGER))  # fmt: skip
     async def create_payment(self, request: CreatePayment, /) -> PaymentRecord:
         """Make a payment of a kind that is known by its declaration alone."""
         ...

@@ -55,9 +55,18 @@ class PaymentStateChanged(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: datetime
     beneficiary_id: str | None = None
     fee_minor: int = 0
-    """What this step kept as a fee."""
+    """Of an escrow's capture, what the marketplace keeps of the amount; of its refund, what it gives back of that (in
+    proportion to the amount, rounded down over all refunds so far). The seller's part is the rest of the amount. So the
+    marketplace's sales grow by this with a capture, and fall by it with a refund; what parks with it is not its own."""
     fee_total_minor: int = 0
-    """The payment's fee after this step: what is taken on top of its amount, or was kept of it so far."""
+    """The payment's fee after this step: what is taken on top of its amount; of an escrow, what was kept so far, less
+    what was given back."""
+    method: str | None = None
+    """Of a charge or an escrow: `code` (one-time, static or scanned codes), `net` (net orders), else `direct`."""
+    account_type: str | None = None
+    """Of an adjustment: the account that was corrected."""
+    reference: str | None = None
+    """The caller's own name for the payment."""
 
 
 TOPIC = "payment.payment"

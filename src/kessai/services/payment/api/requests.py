@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated
 
 import msgspec
@@ -161,6 +162,8 @@ class ClearSales(Told):
     merchant_id: Participant
     amount_minor: AmountMinor
     asset: Asset = "JPY"
+    payee_id: Participant | None = None
+    """Another merchant who is paid for it (入金集約); None: the same."""
 
 
 class PayOut(Told):
@@ -170,6 +173,10 @@ class PayOut(Told):
     bank_account_id: Id
     amount_minor: AmountMinor
     asset: Asset = "JPY"
+    pay_on: date | None = None
+    """The day on which the bank is to pay; None: at once."""
+    payout_id: Id | None = None
+    """`pyo_…` chosen by the caller makes the payout idempotent under any key; None: a fresh one."""
 
 
 class Adjust(Told):

@@ -95,6 +95,17 @@ class PointsUse(StrEnum):
     NONE = "none"
 
 
+class PaymentMethod(StrEnum):
+    """How a customer came to pay a merchant; what contracts with merchants distinguish."""
+
+    CODE = "code"
+    """By a code that either of them showed: one-time, static or scanned."""
+    NET = "net"
+    """By confirming a shop's order."""
+    DIRECT = "direct"
+    """Any other way."""
+
+
 class Direction(StrEnum):
     """Which way value goes."""
 

@@ -22,6 +22,7 @@ from kessai.services.payment.domain.funding import (
     Route,
     captured_by_source,
     difference,
+    fee_given_back,
     given_back,
     needs_split,
     parts_of,
@@ -34,6 +35,7 @@ from kessai.services.payment.domain.funding import (
 )
 from kessai.services.payment.domain.further import GivenBack, Landed
 from kessai.services.payment.domain.history import birth_digest
+from kessai.services.payment.domain.in_bulk import check_counterpart, kind_of, payee_of
 from kessai.services.payment.domain.kinds import Along, PaymentKind, PaymentKinds
 from kessai.services.payment.domain.limits import (
     Period,
@@ -88,19 +90,23 @@ __all__ = [
     "check_allowed",
     "check_amount",
     "check_cancel",
+    "check_counterpart",
     "check_fee",
     "check_limits",
     "check_waiting",
     "difference",
+    "fee_given_back",
     "given_back",
     "has_limits",
     "is_overdue",
+    "kind_of",
     "limited_customer",
     "lost_track",
     "may_follow",
     "needs_split",
     "paid_on",
     "parts_of",
+    "payee_of",
     "period_of",
     "plan_funding",
     "refund_amount",

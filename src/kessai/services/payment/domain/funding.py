@@ -223,6 +223,13 @@ def shared_fee(fee_minor: int, captured_minor: int, returned_minor: int, fee_ret
     return fee_minor * returned_minor // captured_minor - fee_returned_minor
 
 
+def fee_given_back(payment: PaymentRecord, refunded_minor: int) -> int:
+    """What of an escrow's fee has gone back once so much of it is refunded in all; a fee on top stays."""
+    if payment.beneficiary_id is None or not refunded_minor:
+        return 0
+    return shared_fee(payment.fee_minor, payment.captured_minor, refunded_minor, 0)
+
+
 def parts_of(payment: PaymentRecord, action: Action, amount_minor: int, *, parks: bool) -> dict[str, int]:
     """What an action takes from, or gives back to, each source of a payment.
 

@@ -102,6 +102,10 @@ class PaymentKind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     beneficiary_account_type: Code | None = None
     """Of an escrow: the payee keeps the money, and a capture pays it on to the beneficiary's account of this type."""
     needs_approval: bool = False
+    batch: bool = False
+    """A merchant's inner movement, of which many are made at once."""
+    own_accounts: bool = False
+    """Payer and payee are one and the same."""
     name: str = ""
     """Derived: the key it is written under."""
 
@@ -151,6 +155,8 @@ IMPOSSIBLE: tuple[tuple[str, Callable[[PaymentKind], bool], str], ...] = (
     ("pays_out", lambda k: k.pays_out and any(s.gateway for s in k.sources.values()), "pays out what comes in"),
     ("fee", lambda k: k.fee is not None and {"capture", "refund"} & set(k.actions) != set(), "a fee has no parts"),
     ("beneficiary_account_type", lambda k: k.parks and "capture" not in k.actions, "what parks must be captured"),
+    ("batch", lambda k: k.batch and not _is_plain(k), "made in bulk: one account of a merchant's to another, at once"),
+    ("own_accounts", lambda k: k.own_accounts and k.payer != k.payee, "payer and payee are of two sorts"),
     ("hold_days", lambda k: k.hold_days > k.hold_days_max, "is above hold_days_max"),
     (
         "sources",
@@ -164,6 +170,20 @@ IMPOSSIBLE: tuple[tuple[str, Callable[[PaymentKind], bool], str], ...] = (
 
 def _waits(kind: PaymentKind) -> bool:
     return any(source.gateway for source in kind.sources.values())
+
+
+def _is_plain(kind: PaymentKind) -> bool:
+    """From one account of a merchant's, at once, with nothing besides."""
+    besides = (
+        kind.sources,
+        kind.along,
+        kind.fee,
+        kind.pays_out,
+        kind.needs_approval,
+        len(kind.payer_account_types) > 1,
+    )
+    outward = kind.payer == "merchant" and kind.payee in ("merchant", "internal")
+    return outward and not any(besides) and not kind.parks and "capture" not in kind.actions
 
 
 def read_kinds(document: TomlDocument) -> PaymentKinds:

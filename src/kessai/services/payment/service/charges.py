@@ -21,6 +21,7 @@ from kessai.services.payment.api import (
     CreateEscrow,
     GetRefund,
     NextActionType,
+    PaymentMethod,
     PaymentRecord,
     Refund,
     RefundCharge,
@@ -55,6 +56,7 @@ class Charges(Lookups):
                 asked=asked_of(request),
                 at_once=request.capture,
                 expires_at=request.expires_at,
+                method=PaymentMethod.DIRECT.value,
             )
 
         return await self._create(request, ask)
@@ -92,6 +94,7 @@ class Charges(Lookups):
                 asked=asked_of(request),
                 at_once=False,
                 expires_at=request.expires_at,
+                method=PaymentMethod.DIRECT.value,
             )
 
         return await self._create(request, ask)

@@ -11,7 +11,7 @@ from kessai.foundation.errors import Invalid, NotFound, PaymentError
 from kessai.foundation.ids import new_hex
 from kessai.sdk.workflow import Conflicted
 from kessai.services.payment import domain, workflows
-from kessai.services.payment.api import METADATA_MAX, PaymentRecord
+from kessai.services.payment.api import METADATA_MAX, PaymentMethod, PaymentRecord
 from kessai.services.payment.api.codes import (
     ChargeCode,
     ChargeMerchantQr,
@@ -130,6 +130,7 @@ class CodePayments(Desk):
             asked=Asked(code.sources, code.points, request.accepted_sources, code.return_url),
             at_once=request.capture,
             expires_at=request.expires_at,
+            method=PaymentMethod.CODE.value,
             joining=lambda payment: ([code_store.use(code, payment.payment_id, payment.created_at)], []),
         )
 
@@ -192,6 +193,7 @@ class CodePayments(Desk):
             asked=Asked(request.sources, request.points, request.accepted_sources, request.return_url),
             at_once=request.capture,
             expires_at=request.expires_at,
+            method=PaymentMethod.CODE.value,
         )
 
 

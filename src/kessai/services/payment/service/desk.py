@@ -301,6 +301,8 @@ def _insertion(new: New, order: Order, workflow_id: str) -> Write:
     """A new payment's row; its processing begins with it unless the call came with one."""
     own = order.payee_account_type if order.payee_account_type != new.kind.payee_account_type else None
     begins = current_call().processing_id is None
+    if new.payment_id is not None:
+        return store.movement_insertion(order.payment, workflow_id, order.caller, begins=begins)
     return store.insertion(order.payment, workflow_id, order.caller, payee_account_type=own, begins=begins)
 
 

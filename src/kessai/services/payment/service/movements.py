@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from kessai.foundation.errors import Invalid, Refused
+from kessai.foundation.call import current_call
+from kessai.foundation.errors import Invalid, KeyReused, Refused
+from kessai.sdk.workflow import Conflicted
 from kessai.services.identity.api import content_digest
+from kessai.services.payment import domain, store
 from kessai.services.payment.api import (
     Adjust,
     ChargeMerchantFee,
@@ -16,14 +19,16 @@ from kessai.services.payment.api import (
     FundingSource,
     GrantIncentive,
     PaymentRecord,
+    PaymentState,
     PayOut,
     Repay,
+    RepayClaim,
     TopUp,
     Transfer,
     Withdraw,
 )
 from kessai.services.payment.domain import Asked, PaymentKind
-from kessai.services.payment.service.desk import Desk
+from kessai.services.payment.service.desk import COUNT_ATTEMPTS_MAX, Desk
 from kessai.services.payment.service.opening import New
 from kessai.services.payment.workflows import ApprovalUse
 
@@ -40,6 +45,7 @@ Told: TypeAlias = (
     | ChargeMerchantFee
     | ClearSales
     | PayOut
+    | RepayClaim
     | Adjust
     | CreatePayment
 )
@@ -75,10 +81,39 @@ class Movements(Desk):
         return await self._pay_out(request, "withdrawal", request.customer_id)
 
     async def pay_out(self, request: PayOut, /) -> PaymentRecord:
-        """Send settled sales to a merchant's bank account."""
-        return await self._pay_out(request, "payout", request.merchant_id)
+        """Send settled sales to a merchant's bank account, at once or on a day."""
+        for _ in range(COUNT_ATTEMPTS_MAX):
+            if request.payout_id is not None and (made := await self._made(request, request.payout_id)) is not None:
+                return made
+            try:
+                return await self._pay_out(
+                    request, "payout", request.merchant_id, pay_on=request.pay_on, payment_id=request.payout_id
+                )
+            except Conflicted:  # it was made at this moment, under another key
+                continue
+        raise domain.Busy("payment_busy", "Another call makes the same payout; try again.")
 
-    async def _pay_out(self, request: Withdraw | PayOut, name: str, payer_id: str) -> PaymentRecord:
+    async def _made(self, request: PayOut, payout_id: str) -> PaymentRecord | None:
+        """The payout of that id as it is; None when there is none.
+
+        Raises `malformed_id`; `idempotency_key_reused` where it is of other content; why it was refused, where it was.
+        """
+        kind = self._kinds.require("payout")
+        if payout_id[:3] != kind.id_prefix:
+            raise Invalid("malformed_id", f"The id of a payout begins with {kind.id_prefix}_.", field="payout_id")
+        found = await store.load(self._database, [payout_id], self._kinds.prefixes)
+        if not found:
+            return None
+        payment = found[0].payment
+        if _content_of(payment) != (kind.name, request.merchant_id, *(getattr(request, name) for name in PAYOUT)):
+            raise KeyReused
+        current_call().replayed = True
+        if payment.state is PaymentState.REFUSED:
+            code = str(payment.refusal_code)
+            raise Refused(code, f"The payout was refused: {code}.", payment_id=payout_id)
+        return payment
+
+    async def _pay_out(self, request: Withdraw | PayOut, name: str, payer_id: str, **more: Any) -> PaymentRecord:
         def ask() -> New:
             kind = self._kinds.require(name)
             return new_of(
@@ -87,6 +122,7 @@ class Movements(Desk):
                 payer_id=payer_id,
                 payee_id=str(kind.payee_owner),
                 bank_account_id=request.bank_account_id,
+                **more,
             )
 
         return await self._create(request, ask)
@@ -150,8 +186,18 @@ class Movements(Desk):
         """Make unsettled sales settled."""
 
         def ask() -> New:
-            kind = self._kinds.require("clearing")
-            return new_of(request, kind, payer_id=request.merchant_id, payee_id=request.merchant_id)
+            kind, payee_id = self._kinds.require("clearing"), request.payee_id or request.merchant_id
+            return new_of(request, kind, payer_id=request.merchant_id, payee_id=payee_id)
+
+        return await self._create(request, ask)
+
+    async def repay_claim(self, request: RepayClaim, /) -> PaymentRecord:
+        """Pay back what a merchant owes the platform."""
+
+        def ask() -> New:
+            kind = self._kinds.require("claim_repayment")
+            source = FundingSource(source=request.source, instrument_id=request.instrument_id)
+            return self._from_inside(request, kind, source, request.merchant_id)
 
         return await self._create(request, ask)
 
@@ -175,6 +221,7 @@ class Movements(Desk):
                     source,
                     request.owner,
                     payee_account_type=request.account_type,
+                    account_type=request.account_type,
                     approval=approval,
                 )
             _check_adjustable(request.account_type, kind.payer_account_types)
@@ -185,6 +232,7 @@ class Movements(Desk):
                 payer_id=request.owner,
                 payee_id=str(kind.payee_owner),
                 asked=asked,
+                account_type=request.account_type,
                 approval=approval,
             )
 
@@ -205,6 +253,8 @@ class Movements(Desk):
             payer_id = _named(request.payer_id, "payer_id")
             if payer_id == payee_id and kind.payee_account_type in kind.payer_account_types:
                 raise Invalid("same_participant", f"A {kind.name} needs two participants.")
+            if kind.own_accounts:
+                domain.check_counterpart(payer_id, payee_id, kind)
             asked = Asked(request.sources)
             return new_of(request, kind, payer_id=payer_id, payee_id=_named(payee_id, "payee_id"), asked=asked, **more)
 
@@ -219,6 +269,16 @@ class Movements(Desk):
             name = "none" if source is None else source.source
             raise Invalid("unknown_source", f"{name} is not a source of a {kind.name}.", source=name)
         return new_of(request, kind, payer_id=named.owner, payee_id=payee_id, asked=Asked([source]), **more)
+
+
+PAYOUT = ("bank_account_id", "amount_minor", "asset", "pay_on", "reference", "description", "metadata")
+"""What a payout is asked for with, beside its merchant."""
+
+
+def _content_of(payment: PaymentRecord) -> tuple[object, ...]:
+    """What a payment was asked for with, as a payout's request would have it."""
+    told = (payment.amount_minor, payment.asset, payment.pay_on, payment.reference, payment.description)
+    return (payment.kind, payment.payer_id, payment.instrument_id, *told, payment.metadata)
 
 
 def new_of(request: Told, kind: PaymentKind, *, payer_id: str, payee_id: str, **more: Any) -> New:

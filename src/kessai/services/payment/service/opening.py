@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -45,6 +45,11 @@ class New:
     """Where it is paid out to."""
     lot_expires_at: datetime | None = None
     approval: ApprovalUse | None = None
+    method: str | None = None
+    account_type: str | None = None
+    pay_on: date | None = None
+    payment_id: str | None = None
+    """Where the caller has chosen it."""
     joining: Callable[[PaymentRecord], tuple[list[Write], list[Publish]]] | None = None
     """What is written and published in the very flush that begins the payment."""
 
@@ -67,7 +72,7 @@ def payment_of(
     """The payment as it begins."""
     instruments = [part.instrument_id for part in plan if part.instrument_id is not None]
     return PaymentRecord(
-        payment_id=new_id(new.kind.id_prefix),
+        payment_id=new.payment_id or new_id(new.kind.id_prefix),
         kind=new.kind.name,
         state=PaymentState.PENDING,
         amount_minor=new.amount_minor,
@@ -93,6 +98,9 @@ def payment_of(
         beneficiary_id=new.beneficiary_id,
         instrument_id=new.bank_account_id or next(iter(instruments), None),
         capture_at_once=new.at_once,
+        method=new.method,
+        account_type=new.account_type,
+        pay_on=new.pay_on,
     )
 
 
@@ -131,6 +139,7 @@ def late_of(payment: PaymentRecord, kind: PaymentKind) -> New:
         reference=payment.reference,
         description=payment.description,
         metadata=dict(named[:METADATA_MAX]),
+        method=payment.method,
     )
 
 

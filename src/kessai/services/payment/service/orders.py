@@ -16,7 +16,7 @@ from kessai.foundation.errors import Invalid, KeyReused, NotFound, PaymentError,
 from kessai.foundation.ids import bare, new_hex
 from kessai.sdk.workflow import Conflicted, Publish, Write
 from kessai.services.payment import domain, store, workflows
-from kessai.services.payment.api import PaymentRecord
+from kessai.services.payment.api import PaymentMethod, PaymentRecord
 from kessai.services.payment.api.orders import (
     CancelOrder,
     CaptureOrder,
@@ -148,6 +148,7 @@ class NetPayments(Charges):
             asked=Asked(request.sources, request.points, asked.accepted_sources, request.return_url),
             at_once=asked.capture,
             expires_at=orders.capture_expiry(order, self._clock.now()),
+            method=PaymentMethod.NET.value,
             joining=joining,
         )
 

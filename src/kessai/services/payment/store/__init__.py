@@ -1,5 +1,6 @@
 """The payment schema and nothing else: payments here, codes and orders beside them. Every function takes a list."""
 
+from kessai.services.payment.store.movements import KnownMovement, movement_insertion, movements
 from kessai.services.payment.store.payments import (
     FIRST_DUE,
     LAPSING,
@@ -47,6 +48,7 @@ __all__ = [
     "SCHEMA",
     "Birth",
     "Filter",
+    "KnownMovement",
     "ListedBy",
     "Pending",
     "Stored",
@@ -58,6 +60,8 @@ __all__ = [
     "insertion",
     "listed",
     "load",
+    "movement_insertion",
+    "movements",
     "note_came_back",
     "overdue",
     "pending_for",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Literal, TypeAlias
 
 import asyncpg
@@ -57,6 +57,9 @@ class _Details(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the request named another than its kind's."""
     birth: str | None = None
     """Digest of what never changes of it, see `domain.birth_digest`."""
+    method: str | None = None
+    account_type: str | None = None
+    pay_on: date | None = None
 
 
 _decode_details = msgspec.json.Decoder(_Details).decode
@@ -112,6 +115,9 @@ def insertion(
         capture_at_once=payment.capture_at_once,
         payee_account_type=payee_account_type,
         birth=birth_digest(payment, caller, payee_account_type),
+        method=payment.method,
+        account_type=payment.account_type,
+        pay_on=payment.pay_on,
     )
     row = (
         bare(payment.payment_id),
@@ -382,6 +388,9 @@ def _stored(row: asyncpg.Record, prefixes: dict[str, str], details: _Details | N
         instrument_id=details.instrument_id,
         next_action=row["next_action"] and _decode_next_action(row["next_action"]),
         capture_at_once=details.capture_at_once,
+        method=details.method,
+        account_type=details.account_type,
+        pay_on=details.pay_on,
     )
     return Stored(payment, row["busy_with"] is not None, row["caller"])
 

@@ -2,6 +2,7 @@
 
 from kessai.services.payment.workflows.actions import capture, refund, release
 from kessai.services.payment.workflows.create import create
+from kessai.services.payment.workflows.movements import Move, Moved, Moves, Path, move, payments_of
 from kessai.services.payment.workflows.notes import Deps
 from kessai.services.payment.workflows.orders import (
     ApprovalUse,
@@ -19,13 +20,19 @@ __all__ = [
     "Deps",
     "FeeLeg",
     "LegPair",
+    "Move",
+    "Moved",
+    "Moves",
     "Order",
     "Outside",
+    "Path",
     "SourceLeg",
     "Task",
     "capture",
     "complete",
     "create",
+    "move",
+    "payments_of",
     "refund",
     "release",
     "settle",

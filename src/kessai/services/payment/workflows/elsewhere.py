@@ -280,9 +280,14 @@ async def instruct_bank(activity: Activity[Deps], order: Order) -> Settled:
 async def _instructed(bank: Bank, order: Order, account_id: str) -> Instruction:
     reference, (instruction_id, amount) = order.payment.payment_id, instruction_of(order)
     if order.pays_out:
-        return await bank.transfer(
-            TransferOut(account_id=account_id, amount_minor=amount, reference=reference, instruction_id=instruction_id)
+        request = TransferOut(
+            account_id=account_id,
+            amount_minor=amount,
+            reference=reference,
+            instruction_id=instruction_id,
+            transfer_on=order.payment.pay_on,
         )
+        return await bank.transfer(request)
     return await bank.debit(
         DebitIn(account_id=account_id, amount_minor=amount, reference=reference, instruction_id=instruction_id)
     )

@@ -237,6 +237,10 @@ def refused_payment(refusal: PaymentError, *, payment_id: str) -> Refused:
 
 def _event(change: Change, refund: Refund | None, processing_id: str) -> PaymentStateChanged:
     after = change.payment
+    given_back = domain.fee_given_back(after, after.refunded_minor)
+    fee = change.fee_minor
+    if given_back and change.action is Action.REFUND:
+        fee = given_back - domain.fee_given_back(after, after.refunded_minor - change.amount_minor)
     return PaymentStateChanged(
         type=event_type(after.kind, change.action),
         event_id=f"{after.payment_id}:{after.version}",
@@ -257,6 +261,9 @@ def _event(change: Change, refund: Refund | None, processing_id: str) -> Payment
         version=after.version,
         occurred_at=after.updated_at,
         beneficiary_id=after.beneficiary_id,
-        fee_minor=change.fee_minor,
-        fee_total_minor=after.fee_minor,
+        fee_minor=fee,
+        fee_total_minor=after.fee_minor - given_back,
+        method=after.method,
+        account_type=after.account_type,
+        reference=after.reference,
     )

@@ -23,11 +23,13 @@ from kessai.services.tracer.api.processings import (
     GetTotals,
     ListParticipants,
     ListProcessings,
+    ListVerdicts,
     ParticipantStandings,
     Processing,
     ProcessingPage,
     ProveAgain,
     Totals,
+    Verdicts,
 )
 
 
@@ -47,6 +49,11 @@ class Tracer(TracerForParticipants, Protocol):
     @verb("GET /v1/tracer/processings", scope="tracer:read", errors=("bad_cursor",))
     async def list_processings(self, request: ListProcessings, /) -> ProcessingPage:
         """Processings with a verdict, those touched longest ago first."""
+        ...
+
+    @verb("POST /v1/tracer/verdicts", scope="tracer:read", batch=True)
+    async def list_verdicts(self, request: ListVerdicts, /) -> Verdicts:
+        """The present verdicts of many processings at once."""
         ...
 
     @verb("POST /v1/tracer/processings/{processing_id}/prove", scope="tracer:write", status=202,

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from kessai.foundation.contract import Message, PageLimit, Reference
-from kessai.sdk.processing.api import ConsistencyReport, ProcessingId
+from kessai.sdk.processing.api import PROCESSINGS_MAX, ConsistencyReport, ProcessingId
 
 Cursor = Annotated[str, msgspec.Meta(max_length=256)]
 
@@ -67,6 +67,28 @@ class ProcessingSummary(Message):
     opened_at: datetime
     touched_at: datetime
     """When it was last told to have new effects."""
+
+
+class ListVerdicts(Message):
+    """The present verdicts of these processings."""
+
+    processing_ids: Annotated[list[ProcessingId], msgspec.Meta(min_length=1, max_length=PROCESSINGS_MAX)]
+
+
+class ProcessingVerdict(Message):
+    """What is known of a processing at its present revision, and since when."""
+
+    processing_id: str
+    verdict: Verdict
+    revision: int
+    decided_at: datetime | None = None
+    """When this revision's verdict was given; None while it is PENDING. What occurred later is not covered by it."""
+
+
+class Verdicts(Message):
+    """In order of id; a processing that the tracer has not heard of is left out."""
+
+    verdicts: list[ProcessingVerdict]
 
 
 class ProcessingPage(Message):

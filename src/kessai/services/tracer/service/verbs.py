@@ -30,12 +30,14 @@ from kessai.services.tracer.api import (
     ListFindings,
     ListParticipants,
     ListProcessings,
+    ListVerdicts,
     ParticipantStanding,
     ParticipantStandings,
     Processing,
     ProcessingPage,
     ProveAgain,
     Totals,
+    Verdicts,
 )
 from kessai.services.tracer.domain import findings as moves
 from kessai.services.tracer.domain.rules import TracerRules
@@ -129,6 +131,10 @@ class TracerService:
     async def list_processings(self, request: ListProcessings, /) -> ProcessingPage:
         """Processings with a verdict, those touched longest ago first."""
         return await answers.processings(self._database, self._clock, request)
+
+    async def list_verdicts(self, request: ListVerdicts, /) -> Verdicts:
+        """The present verdicts of many processings at once."""
+        return Verdicts(verdicts=await lists.present_verdicts(self._database, request.processing_ids))
 
     async def prove_again(self, request: ProveAgain, /) -> Processing:
         """Have a processing proved anew, at its next revision; it is answered as it is before that."""

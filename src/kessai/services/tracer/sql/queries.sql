@@ -128,6 +128,14 @@ SELECT processing_id, entry, participants, revision, verdict, found, opened_at, 
 FROM tracer.processing
 WHERE processing_id = $1::text;
 
+-- name: present_verdicts
+SELECT p.processing_id, p.verdict, p.revision, v.decided_at
+FROM tracer.processing AS p
+LEFT JOIN tracer.verdict AS v
+    ON v.processing_id = p.processing_id AND v.revision = p.revision AND v.verdict = p.verdict
+WHERE p.processing_id = ANY ($1::text[])
+ORDER BY p.processing_id;
+
 -- name: reports_of
 SELECT processing_id, revision, participant, final, outcome, digest, effects_digest, dependencies, callers, body,
     reported_at

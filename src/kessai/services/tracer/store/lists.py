@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date, datetime
 
 import asyncpg
 
 from kessai.foundation.db import Database, load_queries
-from kessai.services.tracer.api import DayTotals, ProcessingSummary, Verdict
+from kessai.services.tracer.api import DayTotals, ProcessingSummary, ProcessingVerdict, Verdict
 from kessai.services.tracer.store import ROLE
 
 _sql = load_queries("kessai.services.tracer")
@@ -32,6 +33,20 @@ async def processings_by_age(
     """Processings with a verdict, touched after an instant (and id) and no later than another, oldest first."""
     rows = await database.fetch(ROLE, _sql["processings_by_age"], verdict.value, after, after_id, until, limit)
     return [_summary(row) for row in rows]
+
+
+async def present_verdicts(database: Database, processing_ids: Sequence[str]) -> list[ProcessingVerdict]:
+    """What is known of these processings at their present revisions, in order of id; those that are known."""
+    rows = await database.fetch(ROLE, _sql["present_verdicts"], list(processing_ids))
+    return [
+        ProcessingVerdict(
+            processing_id=row["processing_id"],
+            verdict=Verdict(row["verdict"]),
+            revision=row["revision"],
+            decided_at=row["decided_at"],
+        )
+        for row in rows
+    ]
 
 
 async def totals(database: Database, first: date, last: date) -> list[DayTotals]:

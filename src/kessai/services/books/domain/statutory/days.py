@@ -87,17 +87,19 @@ class DayRules(msgspec.Struct, frozen=True, kw_only=True):
     transfer_types: dict[str, int]
     """By account type."""
     security: SecurityRules
+    law: StatutoryRules | None = None
+    """All that was in force, for what reports state beside; None of a day that was made before it was kept."""
 
     @classmethod
     def of(cls, rules: StatutoryRules) -> DayRules:
-        """Those in force."""
+        """Those of a version."""
         types = rules.types_of("funds_transfer")
         kinds = {name: each.transfer_type for name, each in types.items() if each.transfer_type is not None}
         every = rules.funds_transfer
         caps = {name: every.transfer_types[str(kind)].retention_cap_minor for name, kind in kinds.items()}
         security = SecurityRules(**{name: getattr(every, name) for name in SecurityRules.__struct_fields__})
         known = {name: cap for name, cap in caps.items() if cap is not None}
-        return cls(caps=known, transfer_types=dict(kinds), security=security)
+        return cls(caps=known, transfer_types=dict(kinds), security=security, law=rules)
 
     @classmethod
     def read(cls, text: str) -> DayRules:

@@ -5,21 +5,20 @@ Where a share is no whole yen it is rounded up: what secures customers' money ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from kessai.foundation.calendar import business_day_on_or_after, months_after
+from kessai.foundation.calendar import ONE_DAY, business_day_on_or_after, months_after
 from kessai.foundation.money import ASSET_EXPONENTS
 from kessai.services.books.domain.calendar import PREPAID_BASE_DATES, Period, last_base_date, period_of
 from kessai.services.books.domain.statutory.rules import (
     Category,
-    FundsTransferRules,
+    DepositTerms,
     PrepaidRules,
     SecurityRules,
-    TransferType,
 )
 
 BPS = 10_000
@@ -91,6 +90,8 @@ class DepositPeriod:
     required_on: date
     """The first day with that requirement."""
     due_on: date
+    name_ja: str
+    """Of the type of funds transfer business."""
 
 
 class Requirement(NamedTuple):
@@ -102,20 +103,33 @@ class Requirement(NamedTuple):
 
 
 def deposit_periods(
-    days: Sequence[Requirement], kind: TransferType, rules: FundsTransferRules
+    days: Sequence[Requirement], terms_on: Callable[[date], DepositTerms]
 ) -> list[DepositPeriod]:  # fmt: skip
-    """The periods that the days are in, in order. Business days count; of a period without one, all of its days."""
-    grouped: dict[Period, list[Requirement]] = {}
+    """The periods that the days are in, in order. Business days count; of a period without one, all of its days.
+
+    `terms_on` are those of a day. Where others hold from within a period, it ends on the day before.
+    """
+    grouped: list[tuple[Period, list[Requirement]]] = []
     for each in sorted(days):
-        period = period_of(each.day, first=kind.period_first, days=kind.period_days)
-        grouped.setdefault(period, []).append(each)
-    found: list[DepositPeriod] = []
-    for period, inside in grouped.items():
-        counting = [each for each in inside if each.business_day] or inside
-        largest = max(counting, key=lambda each: (each.required, -each.day.toordinal()))
-        due_on = period.due_on(rules.deposit_business_days)
-        found.append(DepositPeriod(period, largest.required, largest.day, due_on))
-    return found
+        terms = terms_on(each.day)
+        period = period_of(each.day, first=terms.period_first, days=terms.period_days)
+        if grouped and grouped[-1][0].until >= each.day:
+            last, inside = grouped[-1]
+            if period.until == last.until:
+                inside.append(each)
+                continue
+            grouped[-1] = Period(last.since, each.day - ONE_DAY), inside
+        if grouped:
+            period = Period(max(period.since, grouped[-1][0].until + ONE_DAY), period.until)
+        grouped.append((period, [each]))
+    return [_deposit_period(period, inside, terms_on(inside[-1].day)) for period, inside in grouped]
+
+
+def _deposit_period(period: Period, inside: Sequence[Requirement], terms: DepositTerms) -> DepositPeriod:
+    counting = [each for each in inside if each.business_day] or inside
+    largest = max(counting, key=lambda each: (each.required, -each.day.toordinal()))
+    due_on = period.due_on(terms.business_days)
+    return DepositPeriod(period, largest.required, largest.day, due_on, terms.name_ja)
 
 
 # -- prepaid instruments --------------------------------------------------------------------------------------------

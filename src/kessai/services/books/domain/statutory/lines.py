@@ -6,20 +6,16 @@ Holds (仮売上) move nothing and make no line: what a customer sends to a bank
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
-from functools import lru_cache
+from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
 
-from kessai.foundation.clock import business_date
 from kessai.services.books.domain.faults import writable
-from kessai.services.books.domain.statutory.rules import BookType, Category, StatutoryRules
+from kessai.services.books.domain.statutory.rules import BookType, Category, StatutoryConfig
+from kessai.services.books.domain.statutory.trades import Moved, Order, Trade, day_of, trades_of
 from kessai.services.ledger.api import ExchangeRecorded
 
-YEN = "JPY"
 OF_NO_KIND = ""
 """What is undone is not known: a movement is what its side of the account type is."""
-DIGITS_MAX = 18
-"""Of a quantity: what a bigint holds for certain."""
 
 
 class Holder(Protocol):
@@ -65,29 +61,8 @@ class StatementLine(NamedTuple):
     processing_id: str | None
     event_on: date
     occurred_at: datetime
-
-
-class Trade(NamedTuple):
-    """A trade of a crypto-asset, in the order of the columns that are written; `book_on` is added when it is."""
-
-    exchange_id: str
-    owner: str
-    capacity: str
-    side: str
-    asset: str
-    quantity: int
-    price_asset: str
-    unit_price: str
-    amount: int
-    fee: int
-    counterparty: str
-    order_kind: str
-    limit_price: str | None
-    ordered: int
-    ordered_at: datetime
-    executed_at: datetime
-    reverses: str | None
-    event_on: date
+    action_id: str | None
+    """Of a capture: which of its exchange's."""
 
 
 class Undone(NamedTuple):
@@ -109,36 +84,26 @@ class Statement(NamedTuple):
 NOTHING = Statement(())
 
 
-class _Moved(NamedTuple):
-    """A posting that moved something."""
-
-    account_id: str
-    asset: str
-    amount: int
-    balance: int | None
-    sequence: int
-    owner: str
-    account_type: str
-
-
 def statement_of(
     event: ExchangeRecorded,
     holders: Holders,
-    rules: StatutoryRules,
+    config: StatutoryConfig,
     recorded_at: datetime,
     payment_id: str | None = None,
     undone: Undone | None = None,
+    order: Order | None = None,
 ) -> Statement:
-    """The lines and trades of an event; nothing until every account that it moves is known: they tell what it was.
+    """The lines and trades of an event, by the version of its day; nothing until every account that it moves is known.
 
     `payment_id` where the event itself does not tell it (a capture): the payment that made what is captured.
-    `undone`: what the event undoes, as far as it is known.
+    `undone`: what the event undoes, as far as it is known. `order`: of what is captured or undone, how it was ordered.
     """
     moved = _moved(event, holders)
-    types = rules.types
-    if not any(each.account_type in types for each in moved):
+    if not any(each.account_type in config.types for each in moved):
         return NOTHING
-    event_on = _day_of(recorded_at)
+    event_on = day_of(recorded_at)
+    rules = config.of(event_on)
+    types = rules.types
     trade = len({each.asset for each in moved}) > 1
     lines: list[StatementLine] = []
     fees: dict[str, int] = {}
@@ -151,11 +116,7 @@ def statement_of(
             lines += _lines(about, each, book_type, fee, moved)
     if not trade:
         return Statement(lines)
-    return Statement(lines, list(_trades(event, moved, rules, event_on, recorded_at)))
-
-
-_day_of = lru_cache(maxsize=1_024)(business_date)
-"""Events of one flush have one instant."""
+    return Statement(lines, list(trades_of(event, moved, rules, recorded_at, order)))
 
 
 def _payment_of(event: ExchangeRecorded, held: str | None) -> str | None:
@@ -164,23 +125,23 @@ def _payment_of(event: ExchangeRecorded, held: str | None) -> str | None:
     return writable(event.metadata.get("payment_id")) or held or own
 
 
-def _moved(event: ExchangeRecorded, holders: Holders) -> list[_Moved]:
+def _moved(event: ExchangeRecorded, holders: Holders) -> list[Moved]:
     """The postings that moved something; none while the account of one of them is not known."""
-    found: list[_Moved] = []
+    found: list[Moved] = []
     postings: Any = event.postings
     for _, account_id, asset, amount, _, balance, _, sequence, *_ in postings:
         if amount:
             if (holder := holders.get(account_id)) is None:
                 return []
-            found.append(_Moved(account_id, asset, amount, balance, sequence, holder.owner, holder.account_type))
+            found.append(Moved(account_id, asset, amount, balance, sequence, holder.owner, holder.account_type))
     return found
 
 
-def _fee(moved: Sequence[_Moved], fee_types: tuple[str, ...]) -> int:
+def _fee(moved: Sequence[Moved], fee_types: tuple[str, ...]) -> int:
     return sum(each.amount for each in moved if each.account_type in fee_types)
 
 
-def _share_of_fee(fees: dict[str, int], posting: _Moved) -> int:
+def _share_of_fee(fees: dict[str, int], posting: Moved) -> int:
     """As much of the fee as this posting bears, signed as the posting; what is left is for the next one."""
     left = fees.get(posting.account_type, 0)
     if left * posting.amount >= 0:
@@ -202,7 +163,7 @@ class _About(NamedTuple):
 
 
 def _lines(
-    about: _About, posting: _Moved, book_type: BookType, fee: int, moved: Sequence[_Moved]
+    about: _About, posting: Moved, book_type: BookType, fee: int, moved: Sequence[Moved]
 ) -> Iterator[StatementLine]:
     """One line, or two where part of the posting is a fee."""
     event = about.event
@@ -233,6 +194,7 @@ def _lines(
             event.processing_id,
             about.event_on,
             about.at,
+            event.action_id,
         )
 
 
@@ -248,93 +210,7 @@ def _category(about: _About, book_type: BookType, *, credit: bool) -> Category:
     return book_type.category_undone(undone.kind, credit=credit, trade=about.trade)
 
 
-def _counterparty(posting: _Moved, moved: Sequence[_Moved]) -> str:
+def _counterparty(posting: Moved, moved: Sequence[Moved]) -> str:
     """Who is on the other side: the one of the largest movement the other way in the same asset."""
     others = [each for each in moved if each.amount * posting.amount < 0 and each.asset == posting.asset]
     return max(others, key=lambda each: abs(each.amount)).owner if others else ""
-
-
-# -- trades of crypto-assets ----------------------------------------------------------------------------------------
-
-
-def _trades(
-    event: ExchangeRecorded, moved: Sequence[_Moved], rules: StatutoryRules, event_on: date, at: datetime
-) -> Iterator[Trade]:
-    """One trade a customer who gave one asset and took another; what has no price besides a fee is none."""
-    mine = [each for each in moved if _is_crypto(each, rules)]
-    for owner in dict.fromkeys(each.owner for each in mine):
-        gave, took = _sides([each for each in mine if each.owner == owner])
-        if gave and took:
-            made = _trade(event, owner, gave, took, moved, rules, event_on, at)
-            if made.amount > 0:
-                yield made
-
-
-def _is_crypto(posting: _Moved, rules: StatutoryRules) -> bool:
-    found = rules.types.get(posting.account_type)
-    return found is not None and found.book == "crypto_asset"
-
-
-def _sides(postings: Sequence[_Moved]) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:
-    """What was given and what was taken: asset and amount."""
-    sums: dict[str, int] = {}
-    for each in postings:
-        sums[each.asset] = sums.get(each.asset, 0) + each.amount
-    gave = next(((asset, -amount) for asset, amount in sums.items() if amount < 0), None)
-    took = next(((asset, amount) for asset, amount in sums.items() if amount > 0), None)
-    return gave, took
-
-
-def _trade(
-    event: ExchangeRecorded,
-    owner: str,
-    gave: tuple[str, int],
-    took: tuple[str, int],
-    moved: Sequence[_Moved],
-    rules: StatutoryRules,
-    event_on: date,
-    at: datetime,
-) -> Trade:
-    side = "BUY" if gave[0] == YEN else "SELL" if took[0] == YEN else "SWAP"
-    (asset, quantity), (price_asset, gross) = (gave, took) if side == "SELL" else (took, gave)
-    fee_types = {name for each in rules.types_of("crypto_asset").values() for name in each.fee_types}
-    fee = sum(each.amount for each in moved if each.account_type in fee_types and each.asset == price_asset)
-    amount = gross + fee if side == "SELL" else gross - fee
-    said = {name: text.replace("\0", "") for name, text in event.metadata.items()}
-    capacity = said.get("capacity", "").upper()
-    return Trade(
-        event.exchange_id,
-        owner,
-        capacity if capacity in ("OWN", "AGENCY") else rules.crypto_asset.capacity,
-        side,
-        asset,
-        quantity,
-        price_asset,
-        event.rate or "",
-        amount,
-        fee,
-        said.get("counterparty", ""),
-        said.get("order_kind", "MARKET").upper(),
-        said.get("limit_price"),
-        _whole(said.get("ordered"), quantity),
-        _instant(said.get("ordered_at"), at),
-        at,
-        event.reverses,
-        event_on,
-    )
-
-
-def _whole(written: str | None, otherwise: int) -> int:
-    """A quantity that an exchange's metadata tells."""
-    if written is None or len(written) > DIGITS_MAX or not (written.isascii() and written.isdigit()):
-        return otherwise
-    return int(written) or otherwise
-
-
-def _instant(written: str | None, otherwise: datetime) -> datetime:
-    """An instant that an exchange's metadata tells; metadata is the caller's, so that anything may stand there."""
-    try:
-        found = datetime.fromisoformat(written) if written is not None else otherwise
-        return found.astimezone(UTC) if found.tzinfo is not None else otherwise
-    except (ValueError, OverflowError):  # also one that is of no year in UTC
-        return otherwise

@@ -1,17 +1,21 @@
-"""The statutory books' configuration: read once at start, with the line of what is wrong named."""
+"""The statutory books' configuration: versions by the day from which they hold, read once at start.
+
+What is wrong is refused with its line named.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-from kessai.foundation.config import TomlDocument, load_toml
+from kessai.foundation.config import KeyPath, TomlDocument, load_toml
 from kessai.foundation.money import ASSET_EXPONENTS
 from kessai.services.books.domain.calendar import PERIOD_DAYS_MAX
+from kessai.services.books.domain.versions import Versions, check_order, tables_of
 
 Bps = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 Minor = Annotated[int, msgspec.Meta(ge=0)]
@@ -103,11 +107,26 @@ class SecurityRules(msgspec.Struct, frozen=True, kw_only=True):
     floor_minor: Minor
 
 
+class DepositTerms(NamedTuple):
+    """When a type of funds transfer business deposits."""
+
+    name_ja: str
+    period_first: date
+    period_days: int
+    business_days: int
+    """After a period's last day."""
+
+
 class FundsTransferRules(SecurityRules, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What secures customers' money, in yen."""
 
     deposit_business_days: Positive
     transfer_types: dict[str, TransferType]
+
+    def deposit_terms(self, number: str) -> DepositTerms:
+        """Those of one type."""
+        kind = self.transfer_types[number]
+        return DepositTerms(kind.name_ja, kind.period_first, kind.period_days, self.deposit_business_days)
 
 
 class PrepaidRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,50 +152,79 @@ class FeedRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class StatutoryRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of the configuration."""
+    """What holds from a day on. Days that are made keep it as it is here: what is added later needs a default."""
 
+    number: int
+    valid_from: date
+    valid_until: date | None = None
     types: dict[str, BookType]
     funds_transfer: FundsTransferRules
     prepaid: PrepaidRules
     crypto_asset: CryptoRules
     retention_years: dict[str, Positive]
-    feed: FeedRules
 
     def types_of(self, book: BookName) -> dict[str, BookType]:
         """The account types of a book, in the order of the file."""
         return {name: each for name, each in self.types.items() if each.book == book}
 
 
+class StatutoryConfig(Versions[StatutoryRules]):
+    """All versions, and when the feed is known to have told a whole day."""
+
+    def __init__(self, versions: Sequence[StatutoryRules], feed: FeedRules) -> None:
+        super().__init__(versions)
+        self.feed = feed
+        self.types: Mapping[str, BookType] = {
+            name: each for version in versions for name, each in version.types.items()
+        }
+        """Every account type of any version, as the latest that has it tells."""
+        self._first = versions[0]
+
+    def of(self, day: date) -> StatutoryRules:
+        """What holds on a day; before the first version, what that one says."""
+        return self.on(day) or self._first
+
+    def types_of(self, book: BookName) -> list[str]:
+        """The account types of a book, in any version."""
+        return [name for name, each in self.types.items() if each.book == book]
+
+
 def read_statutory(
     document: TomlDocument | None = None, classes: Mapping[str, str] | None = None
-) -> StatutoryRules:  # fmt: skip
+) -> StatutoryConfig:  # fmt: skip
     """The configuration, or the platform's own; `classes` are the ledger's account types with their statutory class.
 
     Raises ConfigError that names the line of what is wrong.
     """
     document = document or load_toml("kessai.config", "statutory.toml")
-    rules = document.convert((), StatutoryRules)
-    for name, each in rules.types.items():
-        _check_type(document, name, each, rules)
-    if classes is not None:
-        _check_classes(document, rules, classes)
-    return rules
+    places = range(len(tables_of(document, beside=("feed",))))
+    feed = document.convert(("feed",), FeedRules)
+    versions = [document.convert(("version", place), StatutoryRules) for place in places]
+    ends = check_order(document, versions)
+    for place, rules in enumerate(versions):
+        at: KeyPath = ("version", place)
+        for name, each in rules.types.items():
+            _check_type(document, at, name, each, rules)
+        if classes is not None:
+            _check_classes(document, at, rules, classes)
+    ended = (msgspec.structs.replace(each, valid_until=last) for each, last in zip(versions, ends, strict=True))
+    return StatutoryConfig(list(ended), feed)
 
 
-def _check_type(document: TomlDocument, name: str, each: BookType, rules: StatutoryRules) -> None:
+def _check_type(document: TomlDocument, at: KeyPath, name: str, each: BookType, rules: StatutoryRules) -> None:
     if each.asset not in ASSET_EXPONENTS:
-        raise document.error(("types", name, "asset"), "no such asset")
+        raise document.error((*at, "types", name, "asset"), "no such asset")
     for path, category in _categories(each):
         if category not in CATEGORIES[each.book]:
-            raise document.error(("types", name, *path), f"{category} is nothing that the book {each.book} knows")
+            raise document.error((*at, "types", name, *path), f"{category} is nothing that the book {each.book} knows")
     if each.book == "funds_transfer" and str(each.transfer_type) not in rules.funds_transfer.transfer_types:
-        raise document.error(("types", name, "transfer_type"), "must name one of funds_transfer.transfer_types")
+        raise document.error((*at, "types", name, "transfer_type"), "must name one of funds_transfer.transfer_types")
     if each.book == "prepaid" and each.valid_months is None:
-        raise document.error(("types", name, "valid_months"), "is missing")
+        raise document.error((*at, "types", name, "valid_months"), "is missing")
     if each.undone_as_done and each.book != "prepaid":
-        raise document.error(("types", name, "undone_as_done"), "is said of prepaid instruments only")
+        raise document.error((*at, "types", name, "undone_as_done"), "is said of prepaid instruments only")
     if each.book != "crypto_asset" and each.asset != "JPY":
-        raise document.error(("types", name, "asset"), f"the book {each.book} is kept in JPY")
+        raise document.error((*at, "types", name, "asset"), f"the book {each.book} is kept in JPY")
 
 
 def _categories(each: BookType) -> Sequence[tuple[tuple[str, ...], Category]]:
@@ -193,11 +241,12 @@ def _categories(each: BookType) -> Sequence[tuple[tuple[str, ...], Category]]:
     return [(path, category) for path, category in found if category is not None]
 
 
-def _check_classes(document: TomlDocument, rules: StatutoryRules, classes: Mapping[str, str]) -> None:
+def _check_classes(document: TomlDocument, at: KeyPath, rules: StatutoryRules, classes: Mapping[str, str]) -> None:
     for name, each in rules.types.items():
         if classes.get(name) != each.book:
             told = classes.get(name, "no account type")
-            raise document.error(("types", name, "book"), f"the ledger's account type says {told}")
+            raise document.error((*at, "types", name, "book"), f"the ledger's account type says {told}")
     for name, told in classes.items():
         if told != "none" and name not in rules.types:
-            raise document.error(("types",), f"the account type {name} is of class {told}, and stands in no book here")
+            why = f"the account type {name} is of class {told}, and stands in no book here"
+            raise document.error((*at, "types"), why)

@@ -23,11 +23,13 @@ class Layout:
     def __init__(self, report: Report) -> None:
         self.columns = report.columns
         names = [column.name for column in report.columns]
-        self._asset_at = names.index("asset") if "asset" in names else None
+        own = names.index("asset") if "asset" in names else None
+        self._asset_at = [names.index(each.asset_in) if each.asset_in else own for each in report.columns]
 
     def asset(self, row: Row, index: int) -> str:
         """The asset of an amount: that of its row where the row names one, else that of its column."""
-        named = None if self._asset_at is None else row[self._asset_at]
+        at = self._asset_at[index]
+        named = None if at is None else row[at]
         return named if named and isinstance(named, str) else self.columns[index].asset
 
     def plain(self, row: Row) -> list[str]:

@@ -69,6 +69,8 @@ class ParquetPen(Pen):
         about = {"title": column.title, "title_ja": column.title_ja, "kind": column.kind.value}
         if column.kind is Kind.MONEY:
             about |= {"asset": column.asset, "exponent": str(exponent_of(column.asset))}
+        if column.asset_in:
+            about |= {"asset_in": column.asset_in}
         return arrow.field(column.name, kinds[column.kind], metadata=about)
 
 

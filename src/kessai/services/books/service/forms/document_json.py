@@ -46,6 +46,7 @@ def _head(report: Report) -> dict[str, object]:
         "columns": [
             {"name": c.name, "title": c.title, "title_ja": c.title_ja, "kind": c.kind}
             | ({"asset": c.asset} if c.kind is Kind.MONEY else {})
+            | ({"asset_in": c.asset_in} if c.asset_in else {})
             for c in report.columns
         ],
     }

@@ -11,7 +11,7 @@ import msgspec
 from kessai.foundation.calendar import ONE_DAY
 from kessai.foundation.db import Connection
 from kessai.services.books.domain.statutory.days import GENESIS, CategoryDay, DayContent, DayRules, securities
-from kessai.services.books.domain.statutory.rules import CATEGORIES, StatutoryRules
+from kessai.services.books.domain.statutory.rules import CATEGORIES, StatutoryConfig
 from kessai.services.books.store import statutory_days as store
 from kessai.services.books.store.statutory_days import DayKept
 
@@ -68,7 +68,7 @@ async def _written(connection: Connection, kept: DayKept, *, first: bool) -> Day
     )
 
 
-async def differing_days(connection: Connection, rules: StatutoryRules) -> list[tuple[date, str]]:
+async def differing_days(connection: Connection, rules: StatutoryConfig) -> list[tuple[date, str]]:
     """Days whose rows, lines or figures are not what they were when they were made, each with what is wrong of it.
 
     On a connection whose view does not change; reads every line, writes nothing. `rules` say which categories a book
@@ -90,7 +90,7 @@ async def _strays(connection: Connection, days: Sequence[DayKept]) -> list[tuple
 
 
 async def _wrong(
-    connection: Connection, kept: DayKept, before: DayKept | None, rules: StatutoryRules
+    connection: Connection, kept: DayKept, before: DayKept | None, rules: StatutoryConfig
 ) -> list[str]:  # fmt: skip
     try:
         again = await work_out_again(connection, kept, before)
@@ -113,7 +113,7 @@ def _continues(kept: DayKept, before: DayKept | None) -> bool:
     return (kept.previous_digest, kept.book_on) == (before.digest, before.book_on + ONE_DAY)
 
 
-def _strange(categories: Sequence[CategoryDay], rules: StatutoryRules) -> list[str]:
+def _strange(categories: Sequence[CategoryDay], rules: StatutoryConfig) -> list[str]:
     """Movements that are nothing their book knows."""
     return [
         f"{each.account_type} has {each.category}, which its book does not know"

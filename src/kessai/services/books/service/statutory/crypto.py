@@ -6,8 +6,9 @@ from datetime import date
 from decimal import Decimal
 
 from kessai.foundation.db import Database
+from kessai.foundation.money import format_amount
 from kessai.services.books.domain.statutory.figures import BPS, ColdShare, Safekeeping, cold_share
-from kessai.services.books.domain.statutory.rules import StatutoryRules
+from kessai.services.books.domain.statutory.rules import StatutoryConfig, StatutoryRules
 from kessai.services.books.domain.table import Cell, Report, Row
 from kessai.services.books.service.asked import Asked, Offer, Offers
 from kessai.services.books.service.statutory.sheets import (
@@ -15,6 +16,7 @@ from kessai.services.books.service.statutory.sheets import (
     as_rows,
     day_column,
     instant,
+    law_of,
     rate,
     require_made,
     retention,
@@ -40,9 +42,9 @@ DIARY_COLUMNS = (
     yen("quantity", "Quantity", "数量"),
     rate("unit_price", "Price", "単価"),
     text("price_asset", "Price in", "対価の種類"),
-    yen("amount", "Amount", "金額"),
+    yen("amount", "Amount", "金額", asset_in="price_asset"),
     text("counterparty", "Counterparty (agency)", "相手方 (委託の場合)"),
-    yen("fee", "Fee", "手数料"),
+    yen("fee", "Fee", "手数料", asset_in="price_asset"),
     text("exchange_id", "Trade", "取引番号"),
     text("reverses", "Undoes", "取消対象"),
 )
@@ -56,9 +58,10 @@ LEDGER_COLUMNS = (
     text("category", "Category", "区分"),
     text("side", "Buy, sell or swap", "売付・買付・交換の別"),
     text("traded_asset", "Asset", "暗号資産"),
-    text("traded_quantity", "Quantity", "数量"),
+    yen("traded_quantity", "Quantity", "数量", asset_in="traded_asset"),
     rate("unit_price", "Price", "単価"),
-    text("fee", "Fee", "手数料"),
+    text("price_asset", "Price in", "対価の種類"),
+    yen("fee", "Fee", "手数料", asset_in="price_asset"),
     text("asset", "Money or crypto-asset moved", "受払の種類"),
     yen("received", "In", "受入"),
     yen("paid", "Out", "払出"),
@@ -95,10 +98,10 @@ SEGREGATION_COLUMNS = (
 class CryptoBooks:
     """Builds the reports of the crypto-asset books."""
 
-    def __init__(self, database: Database, rules: StatutoryRules) -> None:
+    def __init__(self, database: Database, config: StatutoryConfig) -> None:
         self._database = database
-        self._rules = rules
-        self._types = rules.types_of(BOOK)
+        self._config = config
+        self._types = config.types_of(BOOK)
 
     @property
     def offers(self) -> Offers:
@@ -120,7 +123,7 @@ class CryptoBooks:
             until=asked.until,
             columns=DIARY_COLUMNS,
             chunks=as_rows(self._trades("diary_after", asked), len(DIARY_COLUMNS)),
-            facts=(retention(self._rules, "crypto_diary"),),
+            facts=(await self._retention("crypto_diary", asked),),
             basis="暗号資産交換業者に関する内閣府令 第33条・第34条",
         )
 
@@ -134,7 +137,7 @@ class CryptoBooks:
             until=asked.until,
             columns=SLIP_COLUMNS,
             chunks=as_rows(self._trades("slips_after", asked), len(SLIP_COLUMNS)),
-            facts=(retention(self._rules, "crypto_order_slips"),),
+            facts=(await self._retention("crypto_order_slips", asked),),
             basis="暗号資産交換業者に関する内閣府令 第33条・第34条",
         )
 
@@ -148,14 +151,14 @@ class CryptoBooks:
             until=asked.until,
             columns=LEDGER_COLUMNS,
             chunks=as_rows(self._lines(asked), len(LEDGER_COLUMNS)),
-            facts=(retention(self._rules, "crypto_customer_ledger"),),
+            facts=(await self._retention("crypto_customer_ledger", asked),),
             basis="暗号資産交換業者に関する内閣府令 第33条・第34条",
         )
 
     async def _lines(self, asked: Asked) -> statutory_books.Pages:
         if (customer := asked.filters.get("customer")) is None:
             async for page in statutory_books.lines(
-                self._database, "crypto_lines_after", asked.since, asked.until, list(self._types)
+                self._database, "crypto_lines_after", asked.since, asked.until, self._types
             ):
                 yield page
             return
@@ -187,6 +190,9 @@ class CryptoBooks:
             basis="資金決済に関する法律 第63条の11; 暗号資産交換業者に関する内閣府令 第33条・第34条",
         )
 
+    async def _retention(self, name: str, asked: Asked) -> Fact:
+        return retention(await law_of(self._database, self._config, asked.until), name)
+
     def _trades(self, name: str, asked: Asked) -> statutory_books.Pages:
         return statutory_books.trades(self._database, name, asked.since, asked.until)
 
@@ -196,7 +202,7 @@ class CryptoBooks:
                 yield page
 
     async def _kept_apart(self, day: date) -> tuple[tuple[Row, ...], tuple[Fact, ...]]:
-        closings = [book for _, book in await statutory_books.book_days(self._database, day, day, list(self._types))]
+        closings = [book for _, book in await statutory_books.book_days(self._database, day, day, self._types)]
         totals = tuple(("", "", each.account_type, each.asset, each.closing, None) for each in closings)
         required: dict[str, int] = {}
         for each in closings:
@@ -207,8 +213,9 @@ class CryptoBooks:
         facts: list[Fact] = []
         for each in kept:
             facts += _asset_facts(each, prices.get(each.asset))
-        facts += _share_facts(cold_share(kept, self._rules.crypto_asset.off_cold_max_bps), self._rules)
-        return totals, (*facts, retention(self._rules, "crypto_segregation"))
+        law = await law_of(self._database, self._config, day)
+        facts += _share_facts(cold_share(kept, law.crypto_asset.off_cold_max_bps), law)
+        return totals, (*facts, retention(law, "crypto_segregation"))
 
     async def _safekeepings(self, day: date, required: dict[str, int], prices: dict[str, Price]) -> list[Safekeeping]:
         wallets = await statutory_records.wallets_on(self._database, day)
@@ -227,11 +234,11 @@ class CryptoBooks:
 def _asset_facts(each: Safekeeping, price: Price | None) -> list[Fact]:
     asset = each.asset
     return [
-        (f"To be kept apart, {asset}", f"利用者区分管理必要量 {asset}", str(each.required)),
-        (f"In cold wallets, {asset}", f"コールドウォレット {asset}", str(each.cold)),
-        (f"In hot wallets, {asset}", f"ホットウォレット {asset}", str(each.hot)),
-        (f"Off cold storage, {asset}", f"コールド外の必要量 {asset}", str(each.off_cold)),
-        (f"In no wallet, {asset}", f"不足量 {asset}", str(each.missing)),
+        (f"To be kept apart, {asset}", f"利用者区分管理必要量 {asset}", format_amount(each.required, asset)),
+        (f"In cold wallets, {asset}", f"コールドウォレット {asset}", format_amount(each.cold, asset)),
+        (f"In hot wallets, {asset}", f"ホットウォレット {asset}", format_amount(each.hot, asset)),
+        (f"Off cold storage, {asset}", f"コールド外の必要量 {asset}", format_amount(each.off_cold, asset)),
+        (f"In no wallet, {asset}", f"不足量 {asset}", format_amount(each.missing, asset)),
         (f"Price, {asset}", f"単価 {asset}", None if price is None else price.unit_price),
         (f"Price from, {asset}", f"単価の出所 {asset}", None if price is None else price.source),
         (f"Price of, {asset}", f"単価の日 {asset}", None if price is None else price.price_on),

@@ -19,7 +19,7 @@ from kessai.services.books.domain.statutory.days import (
     feed_told_all,
     securities,
 )
-from kessai.services.books.domain.statutory.rules import StatutoryRules
+from kessai.services.books.domain.statutory.rules import StatutoryConfig
 from kessai.services.books.service.statutory.again import Again, work_out_again
 from kessai.services.books.store import ROLE
 from kessai.services.books.store import statutory_days as store
@@ -38,12 +38,12 @@ Quiet = Callable[[], Awaitable[bool]]
 class DayMaker:
     """Makes days of the statutory books."""
 
-    def __init__(self, database: Database, clock: Clock, rules: StatutoryRules, quiet: Quiet) -> None:
+    def __init__(self, database: Database, clock: Clock, config: StatutoryConfig, quiet: Quiet) -> None:
         self._database = database
         self._clock = clock
-        self._rules = rules
+        self._config = config
         self._quiet = quiet
-        self._lag = timedelta(seconds=rules.feed.quiet_after_s)
+        self._lag = timedelta(seconds=config.feed.quiet_after_s)
 
     async def make_through(self, day: date, *, by: str) -> int:
         """Make every day that is not made yet, up to one; gives how many.
@@ -133,9 +133,9 @@ class DayMaker:
         return await self._database.transaction(ROLE, work, isolation="read_committed")
 
     async def _content(self, connection: Connection, day: date, before: DayRules | None) -> DayContent:
-        types = {name: each.asset for name, each in self._rules.types.items()}
+        types = {name: each.asset for name, each in self._config.types.items()}
         books = await store.derive_books(connection, day, day - ONE_DAY, types)
-        rules = DayRules.of(self._rules)
+        rules = DayRules.of(self._config.of(day))
         over_cap = await store.derive_over_cap(connection, day, day - ONE_DAY, rules.caps, rules.lowered(before))
         return DayContent(
             accounts=await store.account_digests(connection, day),

@@ -23,7 +23,7 @@ from kessai.services.books.api.statutory import (
     SecurityFigure,
     StatutoryDay,
 )
-from kessai.services.books.domain.statutory.rules import StatutoryRules
+from kessai.services.books.domain.statutory.rules import StatutoryConfig
 from kessai.services.books.service.asked import Offers
 from kessai.services.books.service.statutory.crypto import CryptoBooks
 from kessai.services.books.service.statutory.days import DayMaker
@@ -41,12 +41,12 @@ BY_JOB = "job:statutory-day"
 class StatutoryDesk:
     """Implements the statutory verbs of the door `Books`."""
 
-    def __init__(self, database: Database, clock: Clock, rules: StatutoryRules) -> None:
+    def __init__(self, database: Database, clock: Clock, config: StatutoryConfig) -> None:
         self._database = database
         self._clock = clock
-        self._rules = rules
-        self.days = DayMaker(database, clock, rules, self._quiet)
-        self._books = (FundsBooks(database, rules), PrepaidBooks(database, rules), CryptoBooks(database, rules))
+        self._config = config
+        self.days = DayMaker(database, clock, config, self._quiet)
+        self._books = (FundsBooks(database, config), PrepaidBooks(database, config), CryptoBooks(database, config))
 
     @property
     def offers(self) -> Offers:
@@ -160,7 +160,8 @@ class StatutoryDesk:
             if request.transfer_type is not None:
                 raise Invalid("transfer_type_unknown", "Prepaid instruments have no type of funds transfer.")
             return "own"
-        used = sorted({str(each.transfer_type) for each in self._rules.types_of("funds_transfer").values()})
+        types = self._config.of(request.effective_on).types_of("funds_transfer").values()
+        used = sorted({str(each.transfer_type) for each in types})
         if request.transfer_type is None and len(used) == 1:
             return used[0]
         if request.transfer_type not in used:
@@ -169,7 +170,7 @@ class StatutoryDesk:
 
     async def _shown(self, kept: DayKept) -> StatutoryDay:
         day = kept.book_on
-        types = list(self._rules.types)
+        types = list(self._config.types)
         moved = await statutory_books.categories(self._database, day, day, types)
         return StatutoryDay(
             day=day,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from functools import partial
 
 from kessai.foundation.calendar import is_business_day
 from kessai.foundation.db import Database
@@ -14,15 +16,18 @@ from kessai.services.books.domain.statutory.figures import (
     deposit_periods,
     roll_forward,
 )
-from kessai.services.books.domain.statutory.rules import StatutoryRules
+from kessai.services.books.domain.statutory.rules import DepositTerms, StatutoryConfig, StatutoryRules
 from kessai.services.books.domain.table import Report, Row
 from kessai.services.books.service.asked import Asked, Offer, Offers
 from kessai.services.books.service.statutory.sheets import (
     Fact,
+    Laws,
     as_rows,
     chunks_of,
     day_column,
     instant,
+    law_of,
+    laws_of,
     require_made,
     retention,
     text,
@@ -118,10 +123,10 @@ SAFEGUARD_COLUMNS = (
 class FundsBooks:
     """Builds the reports of the funds transfer books."""
 
-    def __init__(self, database: Database, rules: StatutoryRules) -> None:
+    def __init__(self, database: Database, config: StatutoryConfig) -> None:
         self._database = database
-        self._rules = rules
-        self._types = list(rules.types_of(BOOK))
+        self._config = config
+        self._types = config.types_of(BOOK)
 
     @property
     def offers(self) -> Offers:
@@ -153,17 +158,24 @@ class FundsBooks:
             until=asked.until,
             columns=DAY_COLUMNS,
             chunks=chunks_of(rows),
-            facts=(retention(self._rules, "funds_transfer_day"),),
+            facts=(await self._retention("funds_transfer_day", asked),),
             basis="資金決済に関する法律 第43条・第52条; 資金移動業者に関する内閣府令 第33条",
         )
 
     async def security(self, asked: Asked) -> Report:
         """要履行保証額 of each day and type of funds transfer; what counts for deposits is that of business days."""
+        laws = await laws_of(self._database, self._config, asked.since, asked.until)
+        found = await statutory_books.securities(self._database, asked.since, asked.until)
         rows: list[Row] = [
-            (*_of_day(day), self._name_of(each.transfer_type), each.obligation, each.procedure_cost, each.required)
-            for day, each in await statutory_books.securities(self._database, asked.since, asked.until)
+            (
+                *_of_day(day),
+                _name_of(laws.on(day), each.transfer_type),
+                each.obligation,
+                each.procedure_cost,
+                each.required,
+            )
+            for day, each in found
         ]
-        funds = self._rules.funds_transfer
         return Report(
             name="funds_transfer_security",
             title="Required security by day",
@@ -172,7 +184,10 @@ class FundsBooks:
             until=asked.until,
             columns=SECURITY_COLUMNS,
             chunks=chunks_of(rows),
-            facts=(("Floor", "最低要履行保証額", funds.floor_minor), retention(self._rules, "funds_transfer_security")),
+            facts=(
+                *_floors(laws, sorted({day for day, _ in found}) or [asked.until]),
+                retention(laws.on(asked.until), "funds_transfer_security"),
+            ),
             basis="資金決済に関する法律 第43条; 資金移動業者に関する内閣府令 第33条",
         )
 
@@ -187,18 +202,17 @@ class FundsBooks:
         last = made[-1].book_on if made else None
         required = await statutory_books.securities(self._database, since, until)
         safeguards = [each for each, _ in await statutory_records.safeguards(self._database, BOOK, until)]
+        laws = await laws_of(self._database, self._config, since, until)
         rows: list[Row] = []
-        for number, kind in self._rules.funds_transfer.transfer_types.items():
+        for number in sorted({each.transfer_type for _, each in required}):
             days = [
-                Requirement(day, each.required, each.business_day)
-                for day, each in required
-                if str(each.transfer_type) == number
+                Requirement(day, one.required, one.business_day) for day, one in required if one.transfer_type == number
             ]
-            for period in deposit_periods(days, kind, self._rules.funds_transfer):
+            for period in deposit_periods(days, partial(_deposit_terms, laws, str(number))):
                 if period.period.until >= asked.since:
                     secured = [each for each in safeguards if each.effective_on <= period.due_on]
                     complete = last is not None and last >= period.period.until
-                    rows.append(_deposit_row(kind.name_ja, number, period, secured, complete=complete))
+                    rows.append(_deposit_row(str(number), period, secured, complete=complete))
         return Report(
             name="funds_transfer_deposit",
             title="Required deposits by period",
@@ -207,7 +221,7 @@ class FundsBooks:
             until=asked.until,
             columns=DEPOSIT_COLUMNS,
             chunks=chunks_of(rows),
-            facts=(retention(self._rules, "funds_transfer_deposit"),),
+            facts=(retention(laws.on(until), "funds_transfer_deposit"),),
             basis="資金決済に関する法律 第43条から第45条; 資金移動業者に関する内閣府令 第33条",
         )
 
@@ -221,7 +235,7 @@ class FundsBooks:
             until=asked.until,
             columns=LEDGER_COLUMNS,
             chunks=as_rows(self._lines(asked), len(LEDGER_COLUMNS)),
-            facts=(retention(self._rules, "funds_customer_ledger"),),
+            facts=(await self._retention("funds_customer_ledger", asked),),
             basis="資金移動業者に関する内閣府令 第33条",
         )
 
@@ -246,8 +260,9 @@ class FundsBooks:
         """
         await require_made(self._database, asked.until)
         count = await statutory_books.count_over_cap(self._database, asked.until)
+        law = await law_of(self._database, self._config, asked.until)
         caps: list[Fact] = []
-        for each in self._rules.funds_transfer.transfer_types.values():
+        for each in law.funds_transfer.transfer_types.values():
             caps.append((f"Cap, {each.name_ja}", f"滞留上限 {each.name_ja}", each.retention_cap_minor))
             caps.append((f"Largest transfer, {each.name_ja}", f"送金上限 {each.name_ja}", each.transfer_max_minor))
         return Report(
@@ -258,7 +273,7 @@ class FundsBooks:
             until=asked.until,
             columns=RETENTION_COLUMNS,
             chunks=as_rows(statutory_books.over_cap(self._database, asked.until), len(RETENTION_COLUMNS)),
-            facts=(("Customers", "該当利用者数", str(count)), *caps, retention(self._rules, "retention_check")),
+            facts=(("Customers", "該当利用者数", str(count)), *caps, retention(law, "retention_check")),
             basis="資金決済に関する法律 第51条 (滞留規制)",
         )
 
@@ -278,13 +293,32 @@ class FundsBooks:
             until=asked.until,
             columns=SAFEGUARD_COLUMNS,
             chunks=chunks_of(rows),
-            facts=(retention(self._rules, "safeguards"),),
+            facts=(await self._retention("safeguards", asked),),
             basis="資金決済に関する法律 第14条から第16条・第43条から第45条",
         )
 
-    def _name_of(self, transfer_type: int) -> str:
-        found = self._rules.funds_transfer.transfer_types.get(str(transfer_type))
-        return str(transfer_type) if found is None else found.name_ja
+    async def _retention(self, name: str, asked: Asked) -> Fact:
+        return retention(await law_of(self._database, self._config, asked.until), name)
+
+
+def _name_of(law: StatutoryRules, transfer_type: int) -> str:
+    found = law.funds_transfer.transfer_types.get(str(transfer_type))
+    return str(transfer_type) if found is None else found.name_ja
+
+
+def _deposit_terms(laws: Laws, number: str, day: date) -> DepositTerms:
+    return laws.on(day).funds_transfer.deposit_terms(number)
+
+
+def _floors(laws: Laws, days: Sequence[date]) -> Iterator[Fact]:
+    """The floor of some days, and where it changed within them, each with the first day on which it held."""
+    floors = [(day, laws.on(day).funds_transfer.floor_minor) for day in days]
+    changes = [
+        each for each, before in zip(floors, [None, *floors], strict=False) if not before or each[1] != before[1]
+    ]
+    for day, floor in changes:
+        since, since_ja = (f" from {day}", f" ({day} から)") if len(changes) > 1 else ("", "")
+        yield f"Floor{since}", f"最低要履行保証額{since_ja}", floor
 
 
 def _of_day(day: date) -> tuple[date, str, str]:
@@ -306,12 +340,12 @@ def _rolled(each: RollForward) -> tuple[int, ...]:
 
 
 def _deposit_row(
-    name_ja: str, number: str, period: DepositPeriod, secured: list[Safeguard], *, complete: bool
+    number: str, period: DepositPeriod, secured: list[Safeguard], *, complete: bool
 ) -> Row:  # fmt: skip
     mine = [each for each in secured if each.subject == number]
     by_means = [sum(each.amount for each in mine if each.means == means) for means in ("DEPOSIT", "GUARANTEE", "TRUST")]
     return (
-        name_ja,
+        period.name_ja,
         period.period.since,
         period.period.until,
         yes(complete),

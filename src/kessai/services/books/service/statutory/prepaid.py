@@ -8,13 +8,15 @@ from kessai.foundation.calendar import ONE_DAY
 from kessai.foundation.db import Database
 from kessai.services.books.domain.calendar import PREPAID_BASE_DATES, is_base_date
 from kessai.services.books.domain.statutory.figures import base_date_of, is_exempt, prepaid_deposit
-from kessai.services.books.domain.statutory.rules import StatutoryRules
+from kessai.services.books.domain.statutory.rules import StatutoryConfig, StatutoryRules
 from kessai.services.books.domain.table import Report, Row
 from kessai.services.books.service.asked import Asked, Offer, Offers
 from kessai.services.books.service.statutory.sheets import (
     Fact,
     chunks_of,
     day_column,
+    law_of,
+    laws_of,
     require_made,
     retention,
     text,
@@ -56,10 +58,10 @@ BASE_DATE_COLUMNS = (
 class PrepaidBooks:
     """Builds the reports of the prepaid books."""
 
-    def __init__(self, database: Database, rules: StatutoryRules) -> None:
+    def __init__(self, database: Database, config: StatutoryConfig) -> None:
         self._database = database
-        self._rules = rules
-        self._types = rules.types_of(BOOK)
+        self._config = config
+        self._types = config.types_of(BOOK)
 
     @property
     def offers(self) -> Offers:
@@ -71,7 +73,7 @@ class PrepaidBooks:
 
     async def ledger(self, asked: Asked) -> Report:
         """Issued, redeemed, expired, repaid, and what is left unused: a row a day and instrument."""
-        types = list(self._types)
+        types, laws = self._types, await laws_of(self._database, self._config, asked.since, asked.until)
         moved = await statutory_books.categories(self._database, asked.since, asked.until, types)
         rows: list[Row] = []
         for day, book in await statutory_books.book_days(self._database, asked.since, asked.until, types):
@@ -83,7 +85,7 @@ class PrepaidBooks:
                 (
                     day,
                     yes(is_base_date(day, PREPAID_BASE_DATES)),
-                    self._types[book.account_type].name_ja,
+                    (laws.on(day).types.get(book.account_type) or self._config.types[book.account_type]).name_ja,
                     OPEN_DENOMINATION,
                     book.opening,
                     counts.get("ISSUE", 0),
@@ -105,7 +107,7 @@ class PrepaidBooks:
             until=asked.until,
             columns=LEDGER_COLUMNS,
             chunks=chunks_of(rows),
-            facts=(retention(self._rules, "prepaid_ledger"),),
+            facts=(retention(laws.on(asked.until), "prepaid_ledger"),),
             basis="資金決済に関する法律 第22条; 前払式支払手段に関する内閣府令 第46条",
         )
 
@@ -116,10 +118,11 @@ class PrepaidBooks:
         """
         base_date = base_date_of(asked.until)
         await require_made(self._database, base_date, asked.until)
+        law = await law_of(self._database, self._config, base_date)
         unused = dict(await self._unused(base_date))
         rows: list[Row] = []
-        for name, each in self._types.items():
-            exempt = is_exempt(each.valid_months, self._rules.prepaid)
+        for name, each in law.types_of(BOOK).items():
+            exempt = is_exempt(each.valid_months, law.prepaid)
             rows.append((base_date, each.name_ja, each.valid_months, yes(exempt), unused.get(name, 0)))
         return Report(
             name="prepaid_base_date",
@@ -129,19 +132,19 @@ class PrepaidBooks:
             until=base_date,
             columns=BASE_DATE_COLUMNS,
             chunks=chunks_of(rows),
-            facts=await self._deposit_facts(base_date, unused, asked.until),
+            facts=await self._deposit_facts(law, base_date, unused, asked.until),
             basis="資金決済に関する法律 第3条第2項・第4条第2号・第14条",
         )
 
     async def _unused(self, base_date: date) -> list[tuple[str, int]]:
-        days = await statutory_books.book_days(self._database, base_date, base_date, list(self._types))
+        days = await statutory_books.book_days(self._database, base_date, base_date, self._types)
         return [(book.account_type, book.closing) for _, book in days]
 
-    async def _deposit_facts(self, base_date: date, unused: dict[str, int], day: date) -> tuple[Fact, ...]:
-        rules = self._rules.prepaid
-        counting = sum(
-            unused.get(name, 0) for name, each in self._types.items() if not is_exempt(each.valid_months, rules)
-        )
+    async def _deposit_facts(
+        self, law: StatutoryRules, base_date: date, unused: dict[str, int], day: date
+    ) -> tuple[Fact, ...]:  # fmt: skip
+        rules, types = law.prepaid, law.types_of(BOOK)
+        counting = sum(unused.get(name, 0) for name, each in types.items() if not is_exempt(each.valid_months, rules))
         deposit = prepaid_deposit(base_date, counting, rules)
         safeguards = await statutory_records.safeguards(self._database, BOOK, day)
         secured = sum(each.amount for each, _ in safeguards if each.effective_on <= deposit.due_on)
@@ -154,5 +157,5 @@ class PrepaidBooks:
             ("Secured when due", "供託・保全・信託", secured),
             ("Shortfall", "不足額", max(deposit.required - secured, 0)),
             ("Base date before", "前回基準日", before),
-            retention(self._rules, "prepaid_base_date"),
+            retention(law, "prepaid_base_date"),
         )

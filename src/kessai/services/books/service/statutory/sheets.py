@@ -1,16 +1,18 @@
-"""What the statutory reports are made of: columns by what they hold, rows in chunks, how long a book is kept."""
+"""What the statutory reports are made of: columns by what they hold, rows in chunks, the law of their days."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 
 import asyncpg
 
 from kessai.foundation.db import Database
 from kessai.foundation.errors import NotFound
-from kessai.services.books.domain.statutory.rules import StatutoryRules
+from kessai.services.books.domain.statutory.days import DayRules
+from kessai.services.books.domain.statutory.rules import StatutoryConfig, StatutoryRules
 from kessai.services.books.domain.table import Cell, Column, Kind, Row
 from kessai.services.books.store import statutory_days
 
@@ -53,6 +55,36 @@ async def require_made(database: Database, *days: date) -> None:
             )  # fmt: skip
 
 
+class Laws:
+    """What the law said on each of some days: as a day that was made keeps it, or by the version of the day."""
+
+    def __init__(self, config: StatutoryConfig, kept: Mapping[date, StatutoryRules]) -> None:
+        self._config = config
+        self._kept = kept
+
+    def on(self, day: date) -> StatutoryRules:
+        """On a day."""
+        return self._kept.get(day) or self._config.of(day)
+
+
+async def laws_of(database: Database, config: StatutoryConfig, since: date, until: date) -> Laws:
+    """What the law said on the days of a range."""
+    kept: dict[date, StatutoryRules] = {}
+    for each in await statutory_days.days_kept(database, since, until):
+        if (law := _read(each.rules).law) is not None:
+            kept[each.book_on] = law
+    return Laws(config, kept)
+
+
+async def law_of(database: Database, config: StatutoryConfig, day: date) -> StatutoryRules:
+    """What the law said on a day."""
+    return (await laws_of(database, config, day, day)).on(day)
+
+
+_read = lru_cache(maxsize=64)(DayRules.read)
+"""Days keep the same, until a version begins."""
+
+
 def retention(rules: StatutoryRules, name: str) -> Fact:
     """How long the book is kept; nothing removes it before."""
     return ("Kept for (years)", "保存期間 (年)", str(rules.retention_years[name]))
@@ -68,9 +100,9 @@ def text(name: str, title: str, title_ja: str) -> Column:
     return Column(name=name, title=title, title_ja=title_ja)
 
 
-def yen(name: str, title: str, title_ja: str) -> Column:
-    """An amount in yen, or in the asset of the row's column `asset`."""
-    return Column(name=name, title=title, title_ja=title_ja, kind=Kind.MONEY)
+def yen(name: str, title: str, title_ja: str, *, asset_in: str = "") -> Column:
+    """An amount in yen, or in the asset of the row's column `asset`, or of the one named."""
+    return Column(name=name, title=title, title_ja=title_ja, kind=Kind.MONEY, asset_in=asset_in)
 
 
 def whole(name: str, title: str, title_ja: str) -> Column:

@@ -14,6 +14,7 @@ CREATE TABLE transaction_data (
     occurred_at    timestamptz NOT NULL,
     business_date  date        NOT NULL,
     recorded_at    timestamptz NOT NULL,
+    told_at        timestamptz NOT NULL,
     state          text        NOT NULL CHECK (state IN ('RECORDED', 'HELD', 'RECONCILED')),
     reason         text,
     merchant_id    text,
@@ -27,7 +28,8 @@ CREATE TABLE transaction_data (
 ) WITH (fillfactor = 85);
 COMMENT ON COLUMN transaction_data.owner_id IS 'whose unsettled sales it moved, as the ledger names the owner';
 COMMENT ON COLUMN transaction_data.transaction_id IS 'derived from the event that told of it';
-COMMENT ON COLUMN transaction_data.origin_id IS 'of a fee or its refund: the transaction it is for';
+COMMENT ON COLUMN transaction_data.origin_id IS 'of a fee or its refund: the sale that the fee is for';
+COMMENT ON COLUMN transaction_data.told_at IS 'real time at which its event was written: a verdict from before does not cover it';
 COMMENT ON COLUMN transaction_data.reason IS 'why it is held';
 COMMENT ON COLUMN transaction_data.settles_on IS 'the day whose summary it is in; later than business_date when it came late';
 CREATE INDEX transaction_open ON transaction_data (business_date, owner_id, transaction_id) WHERE settles_on IS NULL;
@@ -45,13 +47,74 @@ CREATE TABLE settlement_day (
 );
 COMMENT ON COLUMN settlement_day.left_open IS 'transactions of the day or before that were not proved when it closed';
 
+-- How far each feed has come, and up to which day settlement is closed. One row each, made at first use.
+-- shard: name
+CREATE TABLE standing (
+    name           text        NOT NULL,
+    seen_at        timestamptz,
+    closed_through date,
+    PRIMARY KEY (name)
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN standing.seen_at IS 'of a feed: the latest instant at which an event that was heard was recorded';
+INSERT INTO standing (name, seen_at, closed_through)
+VALUES ('days', NULL, NULL), ('settlement.payment', NULL, NULL), ('settlement.fees', NULL, NULL);
+
+-- Sales and refunds as the fee flow hears them: each has its fee worked out once, by the terms of its own instant.
+-- shard: owner_id
+CREATE TABLE fee_base (
+    owner_id       text        NOT NULL,
+    transaction_id uuid        NOT NULL,
+    kind           text        NOT NULL CHECK (kind IN ('sale', 'refund')),
+    method         text        NOT NULL,
+    amount_minor   bigint      NOT NULL CHECK (amount_minor > 0),
+    payment_id     text        NOT NULL,
+    occurred_at    timestamptz NOT NULL,
+    business_date  date        NOT NULL,
+    recorded_at    timestamptz NOT NULL,
+    state          text        NOT NULL CHECK (state IN ('WAITING', 'DECIDED')),
+    reason         text,
+    schedule       text,
+    refunded_minor bigint      NOT NULL DEFAULT 0 CHECK (refunded_minor BETWEEN 0 AND amount_minor),
+    fee_minor      bigint      NOT NULL DEFAULT 0 CHECK (fee_minor >= 0),
+    fee_id         uuid,
+    PRIMARY KEY (owner_id, transaction_id),
+    CHECK (reason IS NULL OR state = 'WAITING')
+) WITH (fillfactor = 80);
+COMMENT ON COLUMN fee_base.reason IS 'why its fee cannot be worked out yet; null while nobody has looked';
+COMMENT ON COLUMN fee_base.schedule IS 'of a decided sale, JSON: contract, version and terms; null where there is no fee';
+COMMENT ON COLUMN fee_base.refunded_minor IS 'of a sale: how much of it was refunded, the oldest sale of a payment first';
+COMMENT ON COLUMN fee_base.fee_minor IS 'of a sale with a fee of its own: that fee, tax included';
+CREATE INDEX fee_base_new ON fee_base (recorded_at, kind DESC, owner_id, transaction_id)
+    WHERE state = 'WAITING' AND reason IS NULL;
+CREATE INDEX fee_base_waiting ON fee_base (owner_id, transaction_id) WHERE state = 'WAITING';
+CREATE INDEX fee_base_of_payment ON fee_base (payment_id);
+
+-- What a sale or refund adds to a day's or cycle's fee, or takes off it.
+-- shard: owner_id
+CREATE TABLE fee_part (
+    owner_id       text   NOT NULL,
+    transaction_id uuid   NOT NULL,
+    sale_id        uuid   NOT NULL,
+    method         text   NOT NULL,
+    unit           text   NOT NULL CHECK (unit IN ('day', 'cycle')),
+    schedule       text   NOT NULL,
+    base_minor     bigint NOT NULL CHECK (base_minor <> 0),
+    business_date  date   NOT NULL,
+    fee_id         uuid,
+    PRIMARY KEY (owner_id, transaction_id, sale_id)
+) WITH (fillfactor = 80);
+COMMENT ON COLUMN fee_part.fee_id IS 'the fee that it went into';
+CREATE INDEX fee_part_open ON fee_part (unit, business_date, owner_id) WHERE fee_id IS NULL;
+
 -- Fees (手数料) that are due, each for one sale, or for what a day or a cycle sold by one method; or their return.
 -- shard: owner_id
 CREATE TABLE fee (
     owner_id      text        NOT NULL,
     fee_id        uuid        NOT NULL,
     kind          text        NOT NULL CHECK (kind IN ('fee', 'fee_refund')),
+    unit          text        NOT NULL CHECK (unit IN ('transaction', 'day', 'cycle')),
     origin_id     uuid        NOT NULL,
+    returns_id    uuid,
     method        text        NOT NULL,
     base_minor    bigint      NOT NULL,
     amount_minor  bigint      NOT NULL CHECK (amount_minor >= 0),
@@ -59,16 +122,26 @@ CREATE TABLE fee (
     tax_rate_bps  integer     NOT NULL CHECK (tax_rate_bps >= 0),
     schedule      text        NOT NULL,
     payment_id    text        NOT NULL,
-    state         text        NOT NULL CHECK (state IN ('DUE', 'ISSUED', 'REFUSED', 'NOTHING')),
+    attempts      integer     NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    state         text        NOT NULL CHECK (state IN ('DUE', 'ASKED', 'ISSUED', 'REFUSED', 'NOTHING')),
     code          text,
+    given_back_minor bigint   NOT NULL DEFAULT 0 CHECK (given_back_minor BETWEEN 0 AND amount_minor),
     business_date date        NOT NULL,
     recorded_at   timestamptz NOT NULL,
-    PRIMARY KEY (owner_id, fee_id)
+    PRIMARY KEY (owner_id, fee_id),
+    CHECK ((kind = 'fee_refund') = (returns_id IS NOT NULL))
 ) WITH (fillfactor = 80);
-COMMENT ON COLUMN fee.origin_id IS 'the sale or refund it is for; of a day''s or cycle''s fee: derived from owner, method and day';
+COMMENT ON COLUMN fee.origin_id IS 'the sale it is for; of a return: the refund; of a day''s or cycle''s fee: derived from owner, method and day';
+COMMENT ON COLUMN fee.returns_id IS 'of a return: the fee of which it gives back a part';
 COMMENT ON COLUMN fee.amount_minor IS 'tax included';
 COMMENT ON COLUMN fee.schedule IS 'JSON: contract, version and terms by which it was worked out';
+COMMENT ON COLUMN fee.payment_id IS 'of a return: the payment that is refunded';
+COMMENT ON COLUMN fee.attempts IS 'how often its payment was refused and asked for anew, under an id of its own';
+COMMENT ON COLUMN fee.given_back_minor IS 'how much of it returns have taken up so far';
+COMMENT ON COLUMN fee.business_date IS 'the day that it belongs to: its transaction settles as of that day';
 CREATE INDEX fee_due ON fee (recorded_at, owner_id, fee_id) WHERE state = 'DUE';
+CREATE INDEX fee_of_total ON fee (business_date, owner_id) WHERE unit <> 'transaction';
+CREATE INDEX fee_refused ON fee (owner_id, fee_id) WHERE state = 'REFUSED';
 CREATE INDEX fee_of_payment ON fee (payment_id);
 
 -- What settlement asked the payment service to move: its effects, as the tracer compares them.
@@ -83,6 +156,8 @@ CREATE TABLE movement (
     state          text        NOT NULL,
     code           text,
     about          text        NOT NULL,
+    refund_of      text,
+    refund_id      text,
     processing_id  text        NOT NULL,
     caller         text        NOT NULL,
     asked_at       timestamptz NOT NULL,
@@ -90,7 +165,11 @@ CREATE TABLE movement (
     PRIMARY KEY (payment_id)
 ) WITH (fillfactor = 80);
 COMMENT ON COLUMN movement.about IS 'what it is for: a fee, a payout, a claim, a daily summary';
-COMMENT ON COLUMN movement.state IS 'ASKED, or the payment''s own word for where it stands';
+COMMENT ON COLUMN movement.payment_id IS 'of a refund: our own name for it';
+COMMENT ON COLUMN movement.owner_id IS 'the payer; counterpart_id: the payee';
+COMMENT ON COLUMN movement.returned_minor IS 'how much of it refunds, or the bank, gave back';
+COMMENT ON COLUMN movement.refund_of IS 'of a refund: the payment that it gives a part back of; refund_id: the payment service''s id of it';
+COMMENT ON COLUMN movement.state IS 'ASKED, or the payment''s (refund''s) own word for where it stands';
 CREATE INDEX movement_of_processing ON movement (processing_id);
 CREATE INDEX movement_asked ON movement (asked_at, payment_id) WHERE state = 'ASKED';
 
@@ -245,9 +324,15 @@ CREATE TABLE claim_step (
 GRANT SELECT, INSERT ON transaction_data, settlement_day, sales_summary, payout_step, claim_step TO "{role}";
 GRANT UPDATE (state, reason, merchant_id, payee_id, settles_on) ON transaction_data TO "{role}";
 GRANT SELECT, INSERT ON fee, movement, daily_summary, clearing, payout, claim TO "{role}";
-GRANT UPDATE (state, code, payment_id) ON fee TO "{role}";
-GRANT UPDATE (returned_minor, state, code, updated_at) ON movement TO "{role}";
-GRANT UPDATE (cycle_id) ON daily_summary TO "{role}";
+GRANT SELECT ON standing TO "{role}";
+GRANT UPDATE (seen_at, closed_through) ON standing TO "{role}";
+GRANT SELECT, INSERT ON fee_base, fee_part TO "{role}";
+GRANT UPDATE (state, reason, schedule, refunded_minor, fee_minor, fee_id) ON fee_base TO "{role}";
+GRANT UPDATE (fee_id) ON fee_part TO "{role}";
+GRANT UPDATE (state, code, payment_id, attempts, given_back_minor) ON fee TO "{role}";
+GRANT UPDATE (returned_minor, refund_id, state, code, updated_at) ON movement TO "{role}";
+GRANT UPDATE (sales_minor, refunds_minor, fees_minor, fee_refunds_minor, added_minor, taken_minor, net_minor,
+    transactions, late, cycle_id) ON daily_summary TO "{role}";
 GRANT UPDATE (state, code) ON clearing TO "{role}";
 GRANT UPDATE (state, reason, offset_minor, payable_minor, transfer_fee_minor, amount_minor, claim_minor, pay_on,
     instruct_on, bank_account_id, payment_id, taken_by, paid_on, version, updated_at) ON payout TO "{role}";

@@ -30,7 +30,7 @@ from kessai.services.bank.domain import AccountState, Change, Doubt, event_of
 SCHEMA = SchemaSpec(
     service="bank",
     package="kessai.services.bank",
-    components=("kessai.foundation.events", "kessai.sdk.workflow"),
+    components=("kessai.foundation.events", "kessai.sdk.workflow", "kessai.sdk.jobs"),
 )
 ROLE = role_of("bank")
 FIRST = "00000000-0000-0000-0000-000000000000"
@@ -154,6 +154,8 @@ def _account(row: asyncpg.Record) -> SealedAccount:
         debits=row["debits"],
         registered_at=row["registered_at"],
         removed_at=row["removed_at"],
+        failures=row["failures"],
+        frozen_at=row["frozen_at"],
     )
     return SealedAccount(account, row["number_sealed"], row["holder_sealed"], state=AccountState(row["state"]))
 
@@ -163,17 +165,18 @@ def _account(row: asyncpg.Record) -> SealedAccount:
 
 def insertion(instruction: Instruction, caller: str) -> Write:
     """A new instruction, written with the start of its workflow; conflicts when its id is taken."""
-    row = _new_row(instruction, caller)
+    row = new_row(instruction, caller)
     return Write(_SQL["insert_instruction"], row, guarded=True, processing_id=instruction.processing_id)
 
 
 async def insert(connection: Connection, instruction: Instruction, caller: str) -> bool:
     """Write a new instruction without a workflow; False when its id is taken."""
-    columns = ([value] for value in _new_row(instruction, caller))
+    columns = ([value] for value in new_row(instruction, caller))
     return bool(await connection.fetch(_SQL["insert_instruction"], *columns))
 
 
-def _new_row(instruction: Instruction, caller: str) -> tuple[object, ...]:
+def new_row(instruction: Instruction, caller: str) -> tuple[object, ...]:
+    """The columns of a new instruction that every one has."""
     return (
         bare(instruction.instruction_id),
         instruction.kind.value,
@@ -267,17 +270,29 @@ async def doubt(database: Database, now: datetime) -> Doubt:
     return Doubt(row["instructions"], oldest_s, row["mandates"])
 
 
-async def moved_amounts(
-    database: Database, after: tuple[str, str], limit: int
-) -> list[tuple[str, InstructionKind, InstructionState, int]]:
-    """Id, kind, state and amount of instructions, by id and kind beyond `after`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moving:
+    """An instruction, as far as it moves money."""
+
+    instruction_id: str
+    kind: InstructionKind
+    state: InstructionState
+    amount_minor: int
+    by_file: bool
+    bank_reference: str | None
+
+
+async def moved_amounts(database: Database, after: tuple[str, str], limit: int) -> list[Moving]:
+    """Instructions as far as they move money, by id and kind beyond `after`."""
     rows = await database.fetch(ROLE, _SQL["moved_amounts"], *after, limit)
     return [
-        (
-            _PREFIXES[InstructionKind(row["kind"])] + row["instruction_id"].hex,
-            InstructionKind(row["kind"]),
-            InstructionState(row["state"]),
-            row["amount_minor"],
+        Moving(
+            instruction_id=_PREFIXES[InstructionKind(row["kind"])] + row["instruction_id"].hex,
+            kind=InstructionKind(row["kind"]),
+            state=InstructionState(row["state"]),
+            amount_minor=row["amount_minor"],
+            by_file=row["by_file"],
+            bank_reference=row["bank_reference"],
         )
         for row in rows
     ]
@@ -336,6 +351,11 @@ def instruction_of(row: asyncpg.Record) -> Instruction:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         version=row["version"],
+        transfer_on=row["transfer_on"],
+        asked_on=row["asked_on"],
+        attempts=row["attempt"],
+        file_id=None if row["file_id"] is None else f"btf_{row['file_id'].hex}",
+        line=row["file_line"],
     )
 
 

@@ -7,9 +7,9 @@ later (DONE, FAILED, RETURNED) is heard from the bank's feed of results; whoever
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from kessai.foundation.clock import Clock
+import structlog
+
 from kessai.foundation.contract import Message
 from kessai.foundation.db import Connection, Database
 from kessai.foundation.errors import KeyReused, Refused, Unavailable, Unknown
@@ -18,9 +18,13 @@ from kessai.foundation.vault import Vault
 from kessai.sdk.workflow import Activity, Retry, Workflow, define
 from kessai.services.bank import store
 from kessai.services.bank.api import FailureCode, Instruction, InstructionState
-from kessai.services.bank.domain import AccountState, Report, advanced
-from kessai.services.bank.gateways import BankConnection, Finding, Holding
+from kessai.services.bank.domain import AccountState, Change, Report, advanced
+from kessai.services.bank.gateways import Finding, Holding
 from kessai.services.bank.store import SealedAccount, context_of
+from kessai.services.bank.store import files as file_store
+from kessai.services.bank.workflows.deps import Deps
+
+log = structlog.get_logger(__name__)
 
 ANSWER_S = 5.0
 """How long the bank is asked before the instruction is told UNKNOWN."""
@@ -28,18 +32,6 @@ PAUSE_S = 0.2
 PAUSE_S_MAX = 10.0
 """Longest pause between two attempts while the bank is away."""
 SETTLE_ATTEMPTS_MAX = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Deps:
-    """Whom the bank service works with."""
-
-    database: Database
-    clock: Clock
-    bank: BankConnection
-    vault: Vault
-    untold: set[str] = field(default_factory=set[str])
-    """Instructions that were started here and of which no attempt was made yet: the bank need not be asked first."""
 
 
 class Order(Message, frozen=True):
@@ -170,7 +162,7 @@ async def settle(
             raise Overtaken
         if unread:
             await store.note_unread(connection, unread, now)
-        if changes and not await store.write_changes(connection, changes):
+        if changes and not await write_steps(deps, connection, changes):
             raise Overtaken
         found |= {change.instruction.instruction_id: change.instruction for change in changes}
         return list(found.values())
@@ -185,6 +177,18 @@ async def settle(
         wake(deps.database, store.SCHEMA.service)
         return after
     raise Unavailable("contention", "Too many concurrent changes to the same instruction; try again.")
+
+
+async def write_steps(deps: Deps, connection: Connection, changes: Sequence[Change]) -> bool:
+    """Steps of instructions (one each) with their events, and what they say of their accounts; False when one of them
+    has changed meanwhile (then roll back)."""
+    if not await store.write_changes(connection, changes):
+        return False
+    freeze = deps.terms.freeze
+    frozen = await file_store.count_failures(connection, changes, freeze.codes, freeze.after, deps.clock.now())
+    for account_id in frozen:
+        log.warning("bank_account_frozen", account_id=account_id)
+    return True
 
 
 async def prevent(deps: Deps, instruction: Instruction, caller: str) -> Instruction:

@@ -1,0 +1,1 @@
+"""Pure decisions of settlement: fees, intake, proofs, cycles, payouts, offsets, invoices."""

@@ -1,0 +1,123 @@
+"""Proving open transactions one by one (突合): by the tracer's verdict and, where configured, against the books."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, timedelta
+from uuid import UUID
+
+from kessai.services.books.api import Journal, JournalLine, ListJournals, Side
+from kessai.services.settlement.domain.reconciling import BooksProof, booked_of, not_proved
+from kessai.services.settlement.store import transactions
+from kessai.services.settlement.store.transactions import OpenTransaction
+from kessai.services.settlement.workflows import Deps
+from kessai.services.settlement.workflows.feeing import payees_of
+from kessai.services.tracer.api import ListVerdicts, ProcessingVerdict
+
+VERDICTS_AT_ONCE = 1_000
+JOURNALS_AT_ONCE = 1_000
+BOOKED_WITHIN = timedelta(days=3)
+"""A journal may be booked on a later day than its event's, where that month was closed already: then it is not found
+here, and the transaction stays open until the tracer's verdict alone is asked for."""
+UNKNOWN = "merchant_unknown"
+
+
+class Payees:
+    """Merchant and payee of each owner at the end of a day; each is asked for once."""
+
+    def __init__(self, deps: Deps, day: date) -> None:
+        self._deps = deps
+        self._day = day
+        self._known: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+
+    async def learn(self, page: Sequence[OpenTransaction]) -> None:
+        """Ask about those that are new."""
+        new = list(dict.fromkeys(key for each in page if (key := (each.owner_id, each.method)) not in self._known))
+        if new:
+            self._known |= await payees_of(self._deps, new, self._day)
+
+    def of(self, each: OpenTransaction) -> tuple[str | None, str | None]:
+        """Merchant and payee."""
+        return self._known[each.owner_id, each.method]
+
+
+class Judged:
+    """What a page of open transactions comes to."""
+
+    def __init__(self) -> None:
+        self.proved: list[tuple[str, UUID, str, str]] = []
+        """Owner, id, merchant, payee."""
+        self.held: list[tuple[str, UUID, str]] = []
+        """Owner, id, reason."""
+
+
+async def judge(deps: Deps, page: Sequence[OpenTransaction], payees: Payees) -> Judged:
+    """Which of a page settle, and why the others do not. Others are asked; nothing is written."""
+    verdicts = await _verdicts(deps, page) if "tracer" in deps.config.reconcile else None
+    books = await _books(deps, page) if "books" in deps.config.reconcile else None
+    fees = await transactions.held_by_fees(deps.database, list(dict.fromkeys(each.owner_id for each in page)))
+    await payees.learn(page)
+    judged = Judged()
+    for each in page:
+        merchant_id, payee_id = payees.of(each)
+        reason = None
+        if verdicts is not None:
+            reason = not_proved(verdicts.get(each.processing_id), each.told_at)
+        if reason is None and books is not None:
+            reason = books.not_booked(each.payment_id, each.owner_id, each.signed_minor)
+        if reason is None and fees:
+            reason = fees.get(each.transaction_id)
+        if reason is not None:
+            judged.held.append((each.owner_id, each.transaction_id, reason))
+        elif merchant_id is None or payee_id is None:
+            judged.held.append((each.owner_id, each.transaction_id, UNKNOWN))
+        else:
+            judged.proved.append((each.owner_id, each.transaction_id, merchant_id, payee_id))
+    return judged
+
+
+async def _verdicts(deps: Deps, page: Sequence[OpenTransaction]) -> dict[str, ProcessingVerdict]:
+    ids = list(dict.fromkeys(each.processing_id for each in page))
+    found: dict[str, ProcessingVerdict] = {}
+    for at in range(0, len(ids), VERDICTS_AT_ONCE):
+        request = ListVerdicts(processing_ids=ids[at : at + VERDICTS_AT_ONCE])
+        found |= {each.processing_id: each for each in (await deps.tracer.list_verdicts(request)).verdicts}
+    return found
+
+
+# -- the books --------------------------------------------------------------------------------------------------
+
+
+async def _books(deps: Deps, page: Sequence[OpenTransaction]) -> BooksProof:
+    """What the books have of these payments, less what settled transactions have used up already."""
+    payments = {each.payment_id for each in page}
+    first, last = min(each.business_date for each in page), max(each.business_date for each in page)
+    lines = [
+        (journal.payment_id, line.owner, _signed(line))
+        async for journal in _journals(deps, first, last + BOOKED_WITHIN)
+        if journal.payment_id in payments
+        for line in journal.lines
+        if line.account_type == deps.config.intake.account_type
+    ]
+    booked = booked_of(lines)
+    for payment_id, owner_id, signed in await transactions.signed_settled(deps.database, list(payments)):
+        if (payment_id, owner_id) in booked:
+            booked[payment_id, owner_id][signed] -= 1
+    return BooksProof(booked)
+
+
+async def _journals(deps: Deps, since: date, until: date) -> AsyncIterator[Journal]:
+    assert deps.books is not None, "the service checks it"
+    cursor = None
+    while True:
+        request = ListJournals(since=since, until=until, limit=JOURNALS_AT_ONCE, cursor=cursor)
+        page = await deps.books.list_journals(request)
+        for each in page.journals:
+            yield each
+        if (cursor := page.next_cursor) is None:
+            return
+
+
+def _signed(line: JournalLine) -> int:
+    """Unsettled sales are owed to merchants: a credit is in their favour."""
+    return line.amount_minor if line.side is Side.CREDIT else -line.amount_minor

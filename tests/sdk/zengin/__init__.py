@@ -1,0 +1,1 @@
+"""The Zengin format: our reader and writer, a second reader of its own, golden files."""

@@ -1,0 +1,222 @@
+"""Claims: made of what is negative, offset, paid back at once or by debit; and their files with the statements."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import pypdf
+import pytest
+
+from kessai.foundation.db import Database
+from kessai.foundation.errors import PaymentError
+from kessai.services.bank.api import FailureCode, InstructionState
+from kessai.services.merchant.api import Bearer
+from kessai.services.settlement.api.claims import (
+    ClaimStanding,
+    ClaimStepKind,
+    GetClaim,
+    RecordRepayment,
+    RepaymentState,
+    RepaymentWay,
+)
+from kessai.services.settlement.api.statements import GetClaimInvoice, GetStatement, StatementFile, StatementForm
+from tests.payment.world import key
+from tests.settlement.cycle_world import World, opened
+
+OCTOBER_END, NOVEMBER_END = date(2025, 10, 31), date(2025, 11, 30)
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncIterator[World]:
+    """The real ledger and payment service on a fresh database."""
+    async with opened(database) as running:
+        yield running
+
+
+async def owing(world: World, amount: int = 2_000) -> str:
+    """A payee that owes after October; gives the claim."""
+    world.agree("mer:x")
+    await world.sell(date(2025, 10, 10), "mer:x", -amount)
+    await world.settle(OCTOBER_END)
+    (claim,) = await world.claims("mer:x")
+    return claim.claim_id
+
+
+async def test_a_claim_is_paid_back_in_parts_and_settled(world: World) -> None:
+    claim_id = await owing(world)
+    first = await world.desk.record_repayment(RecordRepayment(claim_id=claim_id, amount_minor=500))
+    assert (first.state, first.claim.owed_minor) == (RepaymentState.DONE, 1_500)
+    await world.desk.record_repayment(RecordRepayment(claim_id=claim_id, amount_minor=1_500))
+    history = await world.desk.get_claim(GetClaim(claim_id=claim_id))
+    assert (history.claim.state, history.claim.collected_minor) == (ClaimStanding.SETTLED, 2_000)
+    kinds = [(each.kind, each.amount_minor) for each in history.steps]
+    assert kinds == [(ClaimStepKind.MADE, 2_000), (ClaimStepKind.COLLECTED, 500), (ClaimStepKind.COLLECTED, 1_500)]
+    assert await world.balance("mer:x", "settled_claims") == 0
+    await world.require_every_yen(["mer:x"], ["mer:x"])
+
+
+async def test_the_same_repayment_twice_collects_once(world: World) -> None:
+    claim_id = await owing(world)
+    asked = RecordRepayment(claim_id=claim_id, amount_minor=2_000)
+    with key("repay once"):
+        await world.desk.record_repayment(asked)
+    with key("repay once"):
+        answer = await world.desk.record_repayment(asked)
+    assert (answer.state, answer.claim.collected_minor) == (RepaymentState.DONE, 2_000)
+    assert await world.balance("mer:x", "settled_claims") == 0
+
+
+async def test_no_more_is_paid_back_than_is_owed(world: World) -> None:
+    claim_id = await owing(world)
+    with pytest.raises(PaymentError) as refused:
+        await world.desk.record_repayment(RecordRepayment(claim_id=claim_id, amount_minor=2_001))
+    assert refused.value.code == "repayment_above_claim"
+    with pytest.raises(PaymentError) as missing:
+        await world.desk.record_repayment(RecordRepayment(claim_id="clm_" + "0" * 32, amount_minor=1))
+    assert missing.value.code == "claim_not_found"
+    assert await world.balance("mer:x", "settled_claims") == -2_000
+
+
+async def test_a_debit_speaks_for_its_part_until_the_bank_has_answered(world: World) -> None:
+    claim_id = await owing(world)
+    bare = RecordRepayment(claim_id=claim_id, amount_minor=1_200, source=RepaymentWay.DEBIT)
+    with pytest.raises(PaymentError) as unnamed:
+        await world.desk.record_repayment(bare)
+    assert unnamed.value.code == "instrument_required"
+    account = world.bank.account_of("mer:x")
+    asked = RecordRepayment(claim_id=claim_id, amount_minor=1_200, source=RepaymentWay.DEBIT, bank_account_id=account)
+    answer = await world.desk.record_repayment(asked)
+    assert (answer.state, answer.claim.pending_minor, answer.claim.owed_minor) == (RepaymentState.ASKED, 1_200, 2_000)
+    await world.sell(date(2025, 11, 5), "mer:x", 5_000)
+    await world.settle(NOVEMBER_END)
+    (claim,) = await world.claims("mer:x")
+    assert (claim.offset_minor, claim.pending_minor) == (800, 1_200)
+    await world.bank_says(InstructionState.DONE)
+    (claim,) = await world.claims("mer:x")
+    assert (claim.state, claim.collected_minor, claim.pending_minor) == (ClaimStanding.SETTLED, 1_200, 0)
+    await world.require_every_yen(["mer:x"], ["mer:x"])
+
+
+async def test_a_debit_that_fails_leaves_the_claim_as_it_was(world: World) -> None:
+    claim_id = await owing(world)
+    account = world.bank.account_of("mer:x")
+    asked = RecordRepayment(claim_id=claim_id, amount_minor=2_000, source=RepaymentWay.DEBIT, bank_account_id=account)
+    await world.desk.record_repayment(asked)
+    await world.bank_says(InstructionState.FAILED, FailureCode.INSUFFICIENT_FUNDS)
+    (claim,) = await world.claims("mer:x")
+    assert (claim.state, claim.owed_minor, claim.pending_minor) == (ClaimStanding.OPEN, 2_000, 0)
+    assert await world.balance("mer:x", "settled_claims") == -2_000
+
+
+async def test_the_oldest_claim_is_offset_first(world: World) -> None:
+    await owing(world, 2_000)
+    await world.sell(date(2025, 11, 5), "mer:x", -1_000)
+    await world.settle(NOVEMBER_END)
+    await world.sell(date(2025, 12, 5), "mer:x", 2_300)
+    await world.settle(date(2025, 12, 31))
+    first, second = await world.claims("mer:x")
+    assert (first.state, second.offset_minor, second.owed_minor) == (ClaimStanding.SETTLED, 300, 700)
+    assert (await world.payouts("mer:x"))[-1].claim_minor == 700
+    await world.require_every_yen(["mer:x"], ["mer:x"])
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+_FEE = """
+INSERT INTO settlement.fee (owner_id, fee_id, kind, unit, origin_id, method, base_minor, amount_minor, tax_minor,
+    tax_rate_bps, schedule, payment_id, state, business_date, recorded_at)
+VALUES ('mer:x', $1, 'fee', 'transaction', $1, 'code', 1000, $2, 0, $3, '{}', $4, 'ISSUED', $5, $6)
+"""
+_TRANSACTION = """
+INSERT INTO settlement.transaction_data (owner_id, transaction_id, kind, from_id, to_id, amount_minor, method,
+    payment_id, processing_id, occurred_at, business_date, recorded_at, told_at, state, merchant_id, payee_id,
+    settles_on)
+VALUES ('mer:x', $1, 'fee', 'mer:x', 'platform', $2, 'code', $3, 'prc', $5, $4, $5, $5, 'RECONCILED', 'mer:x', 'mer:x',
+    $4)
+"""
+
+
+async def charged(world: World, number: int, amount: int, rate_bps: int) -> None:
+    """A fee that settled on 10 October."""
+    at, day = datetime(2025, 10, 10, tzinfo=UTC), date(2025, 10, 10)
+    fee_id, payment_id = UUID(int=number), f"mfe_{number:032x}"
+    await world.database.fetch(None, _FEE, fee_id, amount, rate_bps, payment_id, day, at)
+    await world.database.fetch(None, _TRANSACTION, fee_id, amount, payment_id, day, at)
+
+
+async def statement(world: World, form: StatementForm) -> StatementFile:
+    """October's, of mer:x."""
+    (payout,) = await world.payouts("mer:x")
+    return await world.desk.get_statement(GetStatement(payee_id="mer:x", cycle_id=payout.cycle_id, format=form))
+
+
+async def sold_october(world: World) -> None:
+    """A month with three fees of 10 % and one that is exempt."""
+    world.agree(
+        "mer:x",
+        transfer_fee_minor=250,
+        transfer_fee_borne_by=Bearer.MERCHANT,
+        registration_number="T1234567890123",
+        name="喫茶 =さくら",
+    )
+    await world.sell(date(2025, 10, 10), "mer:x", 10_000, fee=65)
+    for number, (amount, rate) in enumerate([(5, 1_000), (5, 1_000), (5, 1_000), (50, 0)], start=1):
+        await charged(world, number, amount, rate)
+    await world.settle(OCTOBER_END)
+
+
+async def test_a_statement_has_the_fields_of_a_qualified_invoice(world: World) -> None:
+    await sold_october(world)
+    file = await statement(world, StatementForm.JSON)
+    told: dict[str, Any] = json.loads(file.content)
+    assert told["issuer"]["registration_number"].startswith("T")
+    assert told["recipient"]["registration_number"] == "T1234567890123"
+    assert told["taxes"] == [
+        {"rate_bps": 1_000, "gross_minor": 265, "base_minor": 241, "tax_minor": 24},
+        {"rate_bps": 0, "gross_minor": 50, "base_minor": 50, "tax_minor": 0},
+    ]
+    figures = ("sales_minor", "fees_minor", "net_minor", "transfer_fee_minor", "amount_minor")
+    assert [told[each] for each in figures] == [10_000, 65, 9_935, 250, 9_685]
+    assert [line["day"] for line in told["lines"]] == ["2025-10-10"]
+
+
+async def test_a_statement_as_csv_is_read_again_and_holds_no_formula(world: World) -> None:
+    await sold_october(world)
+    file = await statement(world, StatementForm.CSV)
+    rows = list(csv.reader(io.StringIO(file.content.removeprefix("\ufeff"))))
+    told = {row[0]: row[1] for row in rows if len(row) == 2}
+    assert (told["宛先"], told["お振込額"], told["お振込日"]) == ("喫茶 =さくら", "9685", "2025-11-28")
+    assert ["10%", "265", "241", "24"] in rows
+    assert not any(cell.startswith(("=", "@")) for row in rows for cell in row)
+
+
+async def test_a_statement_as_pdf_says_the_same_and_is_the_same_each_time(world: World) -> None:
+    await sold_october(world)
+    first, again = await statement(world, StatementForm.PDF), await statement(world, StatementForm.PDF)
+    assert first.sha256 == again.sha256
+    reader = pypdf.PdfReader(io.BytesIO(base64.b64decode(first.content)))
+    text = "".join(page.extract_text() for page in reader.pages)
+    assert all(each in text for each in ("T1234567890123", "9,685", "265", "2025-10-10"))
+    assert first.file_name == "statement_mer_x_2025-10-31.pdf"
+
+
+async def test_the_invoice_of_a_claim_says_what_is_owed_until_when(world: World) -> None:
+    claim_id = await owing(world)
+    await world.desk.record_repayment(RecordRepayment(claim_id=claim_id, amount_minor=500))
+    file = await world.desk.get_claim_invoice(GetClaimInvoice(claim_id=claim_id, format=StatementForm.JSON))
+    told: dict[str, Any] = json.loads(file.content)
+    assert (told["amount_minor"], told["collected_minor"], told["owed_minor"]) == (2_000, 500, 1_500)
+    assert told["due_on"] == "2025-12-01"
+    pdf = await world.desk.get_claim_invoice(GetClaimInvoice(claim_id=claim_id))
+    assert pypdf.PdfReader(io.BytesIO(base64.b64decode(pdf.content))).pages
+    missing = GetStatement(payee_id="mer:x", cycle_id="cyc_" + "0" * 32)
+    with pytest.raises(PaymentError) as unknown:
+        await world.desk.get_statement(missing)
+    assert unknown.value.code == "sales_summary_not_found"

@@ -1,0 +1,216 @@
+"""Payouts: transfers that fail or come back, minimum and carry-over, fees, holds; and the bank's day."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+import pytest
+
+from kessai.foundation.db import Database
+from kessai.foundation.errors import PaymentError
+from kessai.services.bank.api import FailureCode, InstructionState
+from kessai.services.ledger.api import Freeze, FreezeAccount, account_id_of
+from kessai.services.merchant.api import Bearer, BelowMinimum, Cycle, MerchantState, PayoutRule
+from kessai.services.settlement.api.payouts import GetPayout, HoldPayout, ListPayouts, PayoutStanding, ReleasePayout
+from kessai.services.settlement.workflows.cycle import make_cycles
+from tests.settlement.cycle_world import World, opened
+
+S = PayoutStanding
+OCTOBER_END, NOVEMBER_END = date(2025, 10, 31), date(2025, 11, 30)
+FIRST_DAY, SECOND_DAY = date(2025, 11, 26), date(2025, 12, 26)
+"""On which October's and November's payouts are instructed: two business days before the month's last."""
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncIterator[World]:
+    """The real ledger and payment service on a fresh database."""
+    async with opened(database) as running:
+        yield running
+
+
+async def sold(world: World, amount: int, day: date = date(2025, 10, 10), *, last: date = OCTOBER_END) -> None:
+    """A month of mer:x, cleared."""
+    await world.sell(day, "mer:x", amount)
+    await world.settle(last)
+
+
+async def states(world: World) -> list[PayoutStanding]:
+    return [each.state for each in await world.payouts("mer:x")]
+
+
+async def test_a_failed_transfer_goes_into_the_next_payout_with_its_fee(world: World) -> None:
+    world.agree("mer:x", transfer_fee_minor=250, transfer_fee_borne_by=Bearer.MERCHANT)
+    await sold(world, 10_000)
+    await world.pay(FIRST_DAY)
+    assert await world.balance("internal:transfer_fee", "fee_income") == 250
+    await world.bank_says(InstructionState.FAILED, FailureCode.ACCOUNT_CLOSED)
+    assert await states(world) == [S.FAILED]
+    await sold(world, 5_000, date(2025, 11, 5), last=NOVEMBER_END)
+    first, second = await world.payouts("mer:x")
+    assert (first.reason, first.taken_by) == ("account_closed", second.payout_id)
+    assert (second.failed_minor, second.cleared_minor, second.amount_minor) == (10_000, 5_000, 14_750)
+    assert await world.balance("internal:transfer_fee", "fee_income") == 0
+    await world.require_every_yen(["mer:x"], ["mer:x"])
+
+
+async def test_a_transfer_that_comes_back_after_it_was_paid_goes_into_the_next_payout(world: World) -> None:
+    world.agree("mer:x")
+    await sold(world, 10_000)
+    await world.pay(FIRST_DAY)
+    await world.bank_says(InstructionState.DONE)
+    assert await states(world) == [S.PAID]
+    await world.bank_says(InstructionState.RETURNED, FailureCode.ACCOUNT_CLOSED)
+    assert await states(world) == [S.RETURNED]
+    await world.settle(NOVEMBER_END)
+    await world.pay(SECOND_DAY)
+    await world.bank_says(InstructionState.DONE)
+    first, second = await world.payouts("mer:x")
+    assert (first.taken_by, second.failed_minor, second.state) == (second.payout_id, 10_000, S.PAID)
+    await world.require_every_yen(["mer:x"], ["mer:x"])
+
+
+async def test_a_transfer_that_payment_refuses_is_failed_and_its_fee_goes_back(world: World) -> None:
+    terms = world.agree("mer:x", transfer_fee_minor=250, transfer_fee_borne_by=Bearer.MERCHANT)
+    await sold(world, 10_000)
+    world.bank.accounts[str(terms.bank_account_id)] = "mer:other"
+    await world.pay(FIRST_DAY)
+    (payout,) = await world.payouts("mer:x")
+    assert (payout.state, payout.reason) == (S.FAILED, "bank_account_of_another")
+    await world.pay(FIRST_DAY)
+    assert await world.balance("internal:transfer_fee", "fee_income") == 0
+    assert await world.balance("mer:x", "settled_sales") == 10_000
+
+
+async def test_what_is_below_the_minimum_is_carried_over_until_there_is_enough(world: World) -> None:
+    world.agree("mer:x", minimum_minor=10_000)
+    await sold(world, 6_000)
+    assert await states(world) == [S.CARRIED_OVER]
+    await sold(world, 5_000, date(2025, 11, 5), last=NOVEMBER_END)
+    first, second = await world.payouts("mer:x")
+    assert (second.carried_minor, second.amount_minor, second.state) == (6_000, 11_000, S.CLEARED)
+    assert first.taken_by == second.payout_id
+    await world.require_every_yen(["mer:x"], ["mer:x"])
+
+
+async def test_carry_over_ends_after_a_year_though_nothing_more_is_sold(world: World) -> None:
+    world.agree("mer:x", minimum_minor=10_000)
+    await sold(world, 6_000)
+    for month in range(11, 13):
+        await world.settle(date(2025, month, 30))
+    await world.settle(date(2026, 9, 30))
+    assert await states(world) == [S.CARRIED_OVER]
+    await world.settle(date(2026, 10, 31))
+    assert await states(world) == [S.CARRIED_OVER, S.CLEARED]
+    assert (await world.payouts("mer:x"))[-1].amount_minor == 6_000
+
+
+async def test_by_contract_a_payout_below_the_minimum_bears_the_transfer_fee(world: World) -> None:
+    world.agree("mer:x", minimum_minor=10_000, below_minimum=BelowMinimum.BEAR_FEE, transfer_fee_minor=200)
+    await sold(world, 6_000)
+    (payout,) = await world.payouts("mer:x")
+    assert (payout.state, payout.transfer_fee_minor, payout.amount_minor) == (S.CLEARED, 200, 5_800)
+
+
+async def test_a_suspended_merchant_is_not_paid_until_it_is_active_again(world: World) -> None:
+    world.agree("mer:x")
+    await sold(world, 10_000)
+    world.change("mer:x", state=MerchantState.SUSPENDED)
+    await world.pay(FIRST_DAY)
+    (payout,) = await world.payouts("mer:x")
+    assert (payout.state, payout.reason, payout.amount_minor) == (S.HELD, "merchant_suspended", 0)
+    world.change("mer:x", state=MerchantState.ACTIVE)
+    await world.pay(date(2025, 12, 1))
+    (payout,) = await world.payouts("mer:x")
+    assert (payout.state, payout.amount_minor, payout.pay_on) == (S.INSTRUCTED, 10_000, date(2025, 12, 3))
+
+
+async def test_a_payout_without_a_bank_account_is_held_until_there_is_one(world: World) -> None:
+    world.agree("mer:x", bank_account_id=None)
+    await sold(world, 10_000)
+    assert [each.reason for each in await world.payouts("mer:x")] == ["no_bank_account"]
+    world.change("mer:x", bank_account_id=world.bank.account_of("mer:x"))
+    await world.pay(FIRST_DAY)
+    assert await states(world) == [S.INSTRUCTED]
+
+
+@pytest.mark.parametrize("bearer", Bearer)
+async def test_a_payout_from_a_frozen_account_is_held_and_paid_once_it_is_free(world: World, bearer: Bearer) -> None:
+    world.agree("mer:x", transfer_fee_minor=250, transfer_fee_borne_by=bearer)
+    await sold(world, 10_000)
+    account_id = account_id_of("mer:x", "settled_sales")
+    await world.ledger.freeze_account(FreezeAccount(account_id=account_id, freeze=Freeze.OUT))
+    await world.pay(FIRST_DAY)
+    await world.hear()
+    assert [(each.state, each.reason) for each in await world.payouts("mer:x")] == [(S.HELD, "account_frozen")]
+    await world.ledger.freeze_account(FreezeAccount(account_id=account_id, freeze=Freeze.NONE))
+    await world.pay(date(2025, 11, 27))
+    await world.bank_says(InstructionState.DONE)
+    assert await states(world) == [S.PAID]
+    await world.require_every_yen(["mer:x"], ["mer:x"])
+
+
+async def test_an_operator_holds_a_payout_and_lets_it_go(world: World) -> None:
+    world.agree("mer:x")
+    await sold(world, 10_000)
+    (payout,) = await world.payouts("mer:x")
+    await world.desk.hold_payout(HoldPayout(payout_id=payout.payout_id, reason="a complaint"))
+    assert (await world.pay(FIRST_DAY)).done == 0
+    assert await states(world) == [S.HELD]
+    await world.desk.release_payout(ReleasePayout(payout_id=payout.payout_id, reason="settled"))
+    await world.pay(FIRST_DAY)
+    history = await world.desk.get_payout(GetPayout(payout_id=payout.payout_id))
+    assert [each.state for each in history.steps] == [S.MADE, S.CLEARED, S.HELD, S.CLEARED, S.INSTRUCTED]
+    assert "a complaint" in str(history.steps[2].reason)
+    with pytest.raises(PaymentError) as late:
+        await world.desk.hold_payout(HoldPayout(payout_id=payout.payout_id, reason="too late"))
+    assert late.value.code == "payout_not_holdable"
+
+
+async def test_what_no_operator_holds_is_not_released(world: World) -> None:
+    world.agree("mer:x")
+    await sold(world, 10_000)
+    (payout,) = await world.payouts("mer:x")
+    with pytest.raises(PaymentError) as refused:
+        await world.desk.release_payout(ReleasePayout(payout_id=payout.payout_id, reason="please"))
+    assert refused.value.code == "payout_not_held"
+    missing = GetPayout(payout_id="spo_" + "0" * 32)
+    with pytest.raises(PaymentError) as unknown:
+        await world.desk.get_payout(missing)
+    assert unknown.value.code == "payout_not_found"
+
+
+async def test_weekly_and_daily_cycles_are_paid_days_after_they_close(world: World) -> None:
+    world.agree("mer:w", cycle=Cycle.WEEKLY, cycle_day=6, payout=PayoutRule(days_after=3))
+    world.agree("mer:d", cycle=Cycle.DAILY, payout=PayoutRule(days_after=1))
+    sunday = date(2025, 10, 5)
+    await world.sell(date(2025, 10, 2), "mer:w", 1_000)
+    await world.sell(sunday, "mer:d", 500)
+    await world.settle(sunday)
+    (weekly,), (daily,) = await world.payouts("mer:w"), await world.payouts("mer:d")
+    assert (weekly.pay_on, weekly.last_day) == (date(2025, 10, 8), sunday)
+    assert daily.pay_on == date(2025, 10, 6)
+
+
+async def test_a_cycle_is_not_made_before_its_last_day_is_closed(world: World) -> None:
+    world.agree("mer:x")
+    await world.sell(date(2025, 10, 10), "mer:x", 1_000)
+    await world.close(date(2025, 10, 30))
+    with pytest.raises(PaymentError) as refused:
+        await world.run(make_cycles, OCTOBER_END)
+    assert refused.value.code == "day_not_closed"
+
+
+async def test_payouts_are_listed_newest_first_by_the_page(world: World) -> None:
+    for merchant in ("mer:a", "mer:b", "mer:c"):
+        world.agree(merchant)
+        await world.sell(date(2025, 10, 10), merchant, 1_000)
+    await world.settle(OCTOBER_END)
+    first = await world.desk.list_payouts(ListPayouts(limit=2))
+    assert first.next_cursor is not None
+    second = await world.desk.list_payouts(ListPayouts(limit=2, cursor=first.next_cursor))
+    found = [each.payee_id for each in (*first.payouts, *second.payouts)]
+    assert (sorted(found), second.next_cursor) == (["mer:a", "mer:b", "mer:c"], None)
+    with pytest.raises(PaymentError) as bad:
+        await world.desk.list_payouts(ListPayouts(cursor="nonsense"))
+    assert bad.value.code == "bad_cursor"

@@ -1,0 +1,1 @@
+"""Outside parties as they are played: the simulated bank's files."""

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -31,6 +31,9 @@ class MessageMeta(msgspec.StructMeta):
 
 class Message(msgspec.Struct, metaclass=MessageMeta):
     """Base of everything that crosses a door. Fields are append-only: their order is their protobuf number."""
+
+    appended: ClassVar[tuple[str, ...]] = ()
+    """Fields that came after workflows had this message in their histories; see `kessai.sdk.workflow.earlier`."""
 
 
 AmountMinor = Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MINOR_MAX, description="whole minor units of the asset")]

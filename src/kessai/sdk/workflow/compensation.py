@@ -76,7 +76,7 @@ class Compensation(Waits[D]):
         """Compensate one activity; no deadline ends it, and neither does whatever is away meanwhile."""
         name = name_of(undo.function)
         digest = digest_of(encoded(undo.argument, name))
-        step = Step(self.workflow_id, undo.seq, UNDONE, name, digest, False, b"", self._now)
+        step = Step(self.workflow_id, undo.seq, UNDONE, name, digest, False, b"", self._now, argument=undo.argument)
         if self._recorded(step) is not None:
             return
         attempt = refusals = 0

@@ -15,6 +15,7 @@ from kessai.foundation.errors import PaymentError, Unavailable, Unknown
 from kessai.sdk.workflow.attempt import Attempts, loop_time_of
 from kessai.sdk.workflow.branch import Branch, Numbering, is_patch, label_of
 from kessai.sdk.workflow.definition import Definition
+from kessai.sdk.workflow.earlier import earlier_digest_of
 from kessai.sdk.workflow.ending import Once, Park, Stop
 from kessai.sdk.workflow.host import Host
 from kessai.sdk.workflow.model import Alert, Conflicted, Write
@@ -117,7 +118,8 @@ class Course(Generic[D]):
     def _step(self, name: str, content: object) -> Step:
         """The step that the current task makes next."""
         seq = self._numbering.next()
-        return Step(self.workflow_id, seq, OUTCOME, name, digest_of(encoded(content, name)), False, b"", self._now)
+        digest = digest_of(encoded(content, name))
+        return Step(self.workflow_id, seq, OUTCOME, name, digest, False, b"", self._now, argument=content)
 
     def _maybe_tried(self) -> bool:
         """Whether the step that the current task makes may have been attempted before a recovery."""
@@ -137,7 +139,7 @@ class Course(Generic[D]):
         known = self._known.pop((step.seq, step.kind), None)
         self._consumed += known is not None
         for other in (intent, known):
-            if other is not None and (other.name, other.argument_hash) != (step.name, step.argument_hash):
+            if other is not None and not _is_same(other, step):
                 raise Park(
                     f"step {label_of(step.seq)} was recorded as {shown(other)}, but the code now calls {shown(step)}:"
                     " the code has changed since, or is not deterministic",
@@ -313,6 +315,12 @@ class Course(Generic[D]):
         """After a conflict: the writes are given up for good, and with them the steps that never came to be."""
         self._writes_settled = max(self._written, self._writes_settled)
         self.entry.steps = [step for step in self.entry.steps if not unwanted(step)]
+
+
+def _is_same(recorded: Step, step: Step) -> bool:
+    if recorded.name != step.name:
+        return False
+    return recorded.argument_hash in (step.argument_hash, earlier_digest_of(step.argument))
 
 
 def encoded(value: object, name: str) -> bytes:

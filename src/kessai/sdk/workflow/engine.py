@@ -17,6 +17,7 @@ from kessai.foundation.errors import Invalid, KeyReused, PaymentError, RequestIn
 from kessai.foundation.lease import LeaseLost
 from kessai.sdk.workflow import search
 from kessai.sdk.workflow.definition import Definition, definition_of
+from kessai.sdk.workflow.earlier import asked_digest
 from kessai.sdk.workflow.ending import parked_error
 from kessai.sdk.workflow.executor import LEASE_S, Options, call_of
 from kessai.sdk.workflow.handle import Handle
@@ -33,7 +34,7 @@ from kessai.sdk.workflow.model import (
     StartUnknown,
     Write,
 )
-from kessai.sdk.workflow.outcome import PayloadTooLarge, content_digest, encode
+from kessai.sdk.workflow.outcome import PayloadTooLarge, encode
 from kessai.sdk.workflow.queues import Queue, Queues
 from kessai.sdk.workflow.run import Workflow
 from kessai.sdk.workflow.schedules import Schedule, Schedules
@@ -141,7 +142,8 @@ class Engine(Sending[D]):
         """
         assert 0 < len(workflow_id) <= WORKFLOW_ID_MAX, "the length of a workflow id"
         data = _encoded(request)
-        digest = content_digest(definition.digest_prefix, data if content is None else _encoded(content))
+        content = request if content is None else content
+        digest = asked_digest(definition.digest_prefix, content, data if content is request else _encoded(content))
         for _ in range(START_ATTEMPTS_MAX):
             if self.closing:
                 raise Unavailable("executor_stopped", "This process is stopping; send the request again.")
@@ -205,7 +207,7 @@ class Engine(Sending[D]):
         """
         assert 0 < len(workflow_id) <= WORKFLOW_ID_MAX, "the length of a workflow id"
         data, now = _encoded(request), self.clock.now()
-        digest = content_digest(definition.digest_prefix, data)
+        digest = asked_digest(definition.digest_prefix, request, data)
         row = (
             *(queue, workflow_id, key, priority, definition.name, definition.version, digest),
             *(self.payloads.seal(data), _call_data(current_call()), not_before or now, now),
@@ -232,7 +234,7 @@ class Engine(Sending[D]):
         With `content` it is compared as `start` does: KeyReused for other content; RequestInProgress when it is open
         and `conflict="refuse"`.
         """
-        digest = None if content is None else content_digest(definition.digest_prefix, _encoded(content))
+        digest = None if content is None else asked_digest(definition.digest_prefix, content, _encoded(content))
         run = self._runs.get(workflow_id)
         if run is not None and await run.started.get():
             if digest is not None:

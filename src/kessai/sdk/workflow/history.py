@@ -186,7 +186,7 @@ class _RehearsedWorkflow(Workflow[Any]):
     async def _undone(self, undo: Undo) -> None:
         name = name_of(undo.function)
         digest = digest_of(encoded(undo.argument, name))
-        step = Step(self.workflow_id, undo.seq, UNDONE, name, digest, False, b"", self._now)
+        step = Step(self.workflow_id, undo.seq, UNDONE, name, digest, False, b"", self._now, argument=undo.argument)
         if self._recorded(step) is None:
             await self._stand(step)
 
@@ -235,7 +235,7 @@ def _verdict(history: RecordedHistory, run: _RehearsedWorkflow, book: _Book) -> 
     failed, outcome = book.finish[4], book.finish[5]
     if not history.finished:
         return Rehearsal(True, f"{run.replayed} steps, and an end", run)
-    if failed != history.failed or not _same(outcome, bytes(history.outcome), failed):
+    if failed != history.failed or not _same(outcome, bytes(history.outcome), failed, _result_type(history)):
         recorded = bytes(history.outcome).decode()
         return Rehearsal(False, f"it ended with {recorded}, but the code now ends with {outcome.decode()}", run)
     return Rehearsal(True, f"{run.replayed} steps and its outcome", run)
@@ -248,8 +248,14 @@ def _unfinished(history: RecordedHistory, run: _RehearsedWorkflow) -> Rehearsal:
     return Rehearsal(True, f"{run.replayed} steps; it stands before {here}", run)
 
 
-def _same(one: bytes, other: bytes, failed: bool) -> bool:
+def _result_type(history: RecordedHistory) -> Any:
+    definition = definition_of(history.name, history.version)
+    return None if definition is None else definition.result_type
+
+
+def _same(one: bytes, other: bytes, failed: bool, kind: Any) -> bool:
+    """Whether two outcomes mean the same today: one of them may be older than a field of it."""
     if not failed:
-        return msgspec.json.decode(one) == msgspec.json.decode(other)
+        return decode(one, kind) == decode(other, kind)
     errors: list[PaymentError] = [decode_error(one), decode_error(other)]
     return errors[0].code == errors[1].code

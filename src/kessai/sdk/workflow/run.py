@@ -67,7 +67,7 @@ class Workflow(Finish[D]):
         """
         seq, name = self._numbering.next(), name_of(function)
         digest = digest_of(self._data_of(argument, name))
-        step = Step(self.workflow_id, seq, OUTCOME, name, digest, False, b"", self._now)
+        step = Step(self.workflow_id, seq, OUTCOME, name, digest, False, b"", self._now, argument=argument)
         key = key or (self._key(seq) if self._resumed or seq > PLAIN_MAX else f"{self.workflow_id}:{seq}")
         undo = None if compensate is None else Undo(seq, key, compensate, argument)
         if self._known:

@@ -26,6 +26,8 @@ class Step:
     writes: int = 0
     started_at: datetime | None = None
     """When its workflow began: the partition it is in."""
+    argument: object = None
+    """What the hash stands for; not kept."""
 
     def row(self) -> Row:
         """In the order of `log_insert`."""

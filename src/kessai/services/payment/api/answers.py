@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import ClassVar
 
 from kessai.foundation.contract import Message
 from kessai.services.payment.api.words import Action, Metadata, NextAction, PaymentState, RefundState
@@ -19,6 +20,8 @@ class Funding(Message, frozen=True):
 
 class PaymentRecord(Message, frozen=True):
     """A payment and how far it has come."""
+
+    appended: ClassVar = ("method", "account_type", "pay_on")
 
     payment_id: str
     kind: str

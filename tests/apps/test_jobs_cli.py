@@ -52,6 +52,15 @@ async def test_run_that_is_refused_is_a_sentence_and_exit_2(
     )
 
 
+async def test_day_to_come_is_tried_and_not_run(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("run", "settlement.payout", "--date", "2199-12-27", "--database-url", database_url)
+    assert await _kessai(*arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("2199-12-27 is still to come")
+    assert await _kessai(*arguments, "--dry-run") == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

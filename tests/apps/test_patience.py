@@ -54,7 +54,7 @@ async def test_what_is_in_doubt_and_for_how_long_is_told_on_metrics(database: Da
         doubts, registry = Doubts(service, bank.bank), CollectorRegistry()
         registry.register(doubts)
         await doubts.look()
-        assert _told(registry) == {"cardgateway": 0, "bank": 0}
+        assert _told(registry) == {"cardgateway": 0, "bank": 0, "bank_files": 0}
         for verb in ("capture", "inquire"):
             cards.simulator.faults.program(Fault(verb=verb, reply="drop", times=0))
         bank.simulator.faults.program(Fault(verb="transfer", effect=False, reply="drop", times=0))
@@ -66,7 +66,7 @@ async def test_what_is_in_doubt_and_for_how_long_is_told_on_metrics(database: Da
         async with asyncio.timeout(20):
             while doubts.latest["cardgateway"].instructions == 0:
                 await doubts.look()
-        assert _told(registry) == {"cardgateway": 1, "bank": 1}
+        assert _told(registry) == {"cardgateway": 1, "bank": 1, "bank_files": 0}
         assert doubts.latest["bank"].oldest_s == pytest.approx(3_600, abs=60)
         cards.simulator.faults.clear()
 

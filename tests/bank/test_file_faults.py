@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from kessai.services.bank.api import BankAccount, BankFile, Instruction, Transfe
 from kessai.services.bank.api import FileState as F
 from kessai.services.bank.api import InstructionState as S
 from kessai.services.bank.domain import load_terms
-from kessai.services.bank.gateways import FolderFiles
+from kessai.services.bank.gateways import FolderFiles, NoFiles
 from kessai.services.bank.service import BankService
 from kessai.services.bank.workflows import FileOrder, send_file, sending
 from kessai.simulators.bank import BankSimulator
@@ -86,6 +87,40 @@ async def test_a_bank_that_is_away_holds_up_nothing_but_the_file(filing: FilesWo
     assert (await filing.transfer(account)).state is S.ACCEPTED
     await filing.simulator.start()
     assert (await filing.until(file, F.SENT)).lines == 1
+
+
+class _Refusing(NoFiles):
+    """A bank that says of a file, while it is being handed over, that it does not take it; and then is silent."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.sent: list[str] = []
+
+    async def send(self, file_id: str, content: bytes, at: datetime) -> None:
+        self.sent.append(file_id)
+        refused = "UPDATE bank.transfer_file SET state = 'REFUSED', version = version + 1 WHERE file_id = $1::uuid"
+        await self.database.fetch(None, refused, file_id[4:])
+        await super().send(file_id, content, at)
+
+    async def find(self, file_id: str) -> str | None:
+        return None
+
+
+async def test_a_file_that_was_refused_while_it_was_handed_over_is_not_sent_again(filing: FilesWorld) -> None:
+    files = _Refusing(filing.world.database)
+    await filing.world.bank.close()
+    filing.world.bank = filing.world.another_process(files=files)
+    await filing.world.bank.open()
+    await filing.transfer(await filing.world.account())
+    filing.be(MONDAY, "15:05")
+    await filing.run("bank.send", MONDAY)
+    (file,) = await filing.files()
+    for person in PERSONS:
+        await filing.approve(file, by=person)
+    handle = await filing.bank.engine.attach(send_file, file.file_id)
+    assert handle is not None
+    assert (await handle.result()).state is F.REFUSED
+    assert files.sent == [file.file_id]
 
 
 # -- crashes ----------------------------------------------------------------------------------------------------
@@ -166,6 +201,10 @@ async def test_a_crash_at_every_boundary_of_the_sending_sends_each_file_once(
     folder = tmp_path / "drop" if way == "folder" else None
     account, stories = await filing.world.account(), Stories(filing, folder)
     simulator = BankSimulator(folder=folder, now=filing.clock.now) if folder else filing.simulator
+    if folder is not None:  # the first process adopts what the others leave, too
+        await filing.world.bank.close()
+        filing.world.bank = filing.world.another_process(files=FolderFiles(folder))
+        await filing.world.bank.open()
     files: dict[str, BankFile] = {}
 
     async def scenario(engine: Engine[Any], name: str) -> str:

@@ -211,7 +211,7 @@ async def test_a_rejected_file_is_never_sent_and_its_instructions_go_with_the_ne
     again = await filing.send(TUESDAY)
     assert again.file_id != file.file_id
     now = await filing.world.now(waiting)
-    assert (now.file_id, now.transfer_on, now.attempts) == (again.file_id, WEDNESDAY, 2)
+    assert (now.file_id, now.transfer_on, now.attempts) == (again.file_id, WEDNESDAY, 1)
     assert await _code(filing.bank.reject_file(RejectFile(file_id=again.file_id))) == "file_not_rejectable"
     assert [each.state for each in await filing.lines(file.file_id)] == [L.DISCARDED]
 

@@ -100,3 +100,15 @@ async def test_what_we_believe_and_the_bank_does_not_is_found_and_resolved_when_
     again = await filing.statement(TUESDAY)
     assert again.agrees
     assert all(each.resolved_at is not None for each in again.differences)
+
+
+async def test_a_transfer_under_way_that_the_bank_credits_does_not_agree(filing: FilesWorld) -> None:
+    sent = await filing.transfer(await filing.world.account())
+    filing.simulator.books.files.foresee_line(LineFate(after_s=7 * 24 * 3600))
+    file = await filing.send()
+    line = f"{file.file_id}-000001"
+    filing.simulator.books.book(line, 1_000, "file transfer", filing.clock.now(), file_id=file.file_id, line=1)
+    filing.be(TUESDAY, "07:00")
+    found = await filing.statement(MONDAY)
+    told = {each.about: (each.reason, each.ours_minor, each.theirs_minor) for each in found.differences}
+    assert told[sent.instruction_id] == ("missing_here", 0, 1_000)

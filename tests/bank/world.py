@@ -31,6 +31,7 @@ from kessai.services.bank.api import (
 )
 from kessai.services.bank.domain import FileTerms, Patience
 from kessai.services.bank.gateways import BankFiles, HttpBank, HttpFiles, files_destination
+from kessai.services.bank.gateways.persons import Persons
 from kessai.services.bank.service import BankService
 from kessai.simulators.bank import KEY, BankSimulator
 from kessai.simulators.bank.books import CLIENT_BALANCE
@@ -74,6 +75,7 @@ class World:
         patience: Patience | None = None,
         files: BankFiles | None = None,
         terms: FileTerms | None = None,
+        persons: Persons | None = None,
     ) -> BankService:
         """A bank service that shares nothing with the first but the database and the bank."""
         way = Destination(
@@ -91,6 +93,7 @@ class World:
             patience,
             files=files or HttpFiles(replace(files_destination(way), timeout_s=way.timeout_s)),
             terms=terms,
+            persons=persons,
             lease_s=LEASE_S,
             hook=crash,
         )

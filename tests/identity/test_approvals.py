@@ -26,6 +26,7 @@ from kessai.services.identity.api import (
     RejectApproval,
     RequestApproval,
     Scope,
+    ShareHands,
     content_digest,
 )
 from kessai.services.identity.service import IdentityService
@@ -165,6 +166,8 @@ async def test_one_person_with_several_keys_is_no_second_person(identity: Identi
         assert await _code(_approve(identity, asked, by=approver)) == "approver_not_independent"
     asked = await _asked(identity, by=left)
     assert (await _approve(identity, asked, by=await made(carl))).state is S.APPROVED
+    asked_of = ShareHands(key_id=left, others=[anna, carl, right, await made(carl)])
+    assert (await identity.share_hands(asked_of)).key_ids == [anna, right]
 
 
 async def test_it_cannot_be_used_before_it_is_approved(identity: IdentityService) -> None:

@@ -13,7 +13,6 @@ from kessai.foundation.ids import new_hex
 from kessai.services.bank.api import FailureCode, InstructionState
 from kessai.services.payment.api import (
     ClearSales,
-    CreatePayment,
     GetPayment,
     NextActionType,
     PaymentState,
@@ -82,9 +81,15 @@ async def test_what_is_owed_is_debited(world: World, state: InstructionState, le
     assert await owed(world) == left
 
 
-async def test_nobody_is_set_off_against_anothers_sales(world: World) -> None:
-    request = CreatePayment(kind="claim_offset", amount_minor=1, payer_id="mer:shop", payee_id="mer:other")
-    assert await code_of(world.payments.create_payment(request)) == "counterpart_not_allowed"
+async def test_what_a_merchant_owes_is_offset_by_who_is_paid_for_it(world: World) -> None:
+    await owing(world, 2_000)
+    await sell(world, 5_000, "mer:child")
+    request = ClearSales(merchant_id="mer:child", amount_minor=5_000, payee_id="mer:parent")
+    await world.payments.clear_sales(request)
+    offset = replace(movement("claim_offset", 2_000, counterpart_id="mer:shop"), merchant_id="mer:parent")
+    assert await codes(world.payments, offset) == ["CAPTURED"]
+    assert await owed(world) == 0
+    assert await world.balance("mer:parent", "settled_sales") == (3_000, 3_000)
 
 
 # -- another payee ------------------------------------------------------------------------------------------------

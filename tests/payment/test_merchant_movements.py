@@ -93,7 +93,7 @@ async def test_the_same_id_with_other_content_is_refused(world: World, other: di
         (replace(movement("merchant_fee", 1), kind="payout"), "kind_not_in_bulk"),
         (replace(movement("merchant_fee", 1), kind="clearing"), "malformed_id"),
         (movement("merchant_fee", 10**10, counterpart_id="mer:other"), "counterpart_not_allowed"),
-        (movement("claim_offset", 1, counterpart_id="mer:other"), "counterpart_not_allowed"),
+        (movement("transfer_fee", 1, counterpart_id="mer:other"), "counterpart_not_allowed"),
         (movement("merchant_fee", 10**10), "amount_above_limit"),
         (movement("transfer_fee", 1), "account_not_found"),
         (movement("claim_offset", 1, counterpart_id="mer:shop"), "account_not_found"),

@@ -54,8 +54,7 @@ class Model:
         """The code or state that it comes to."""
         source, target = PATHS[each.kind]
         other = each.merchant if each.other is None else each.other
-        foreign = each.other is not None and (target is None or each.other != each.merchant)
-        if foreign and (target is None or each.kind == "claim_offset"):
+        if each.other is not None and target is None:
             return "counterpart_not_allowed"
         content = (each.kind, each.merchant, other, each.amount)
         if each.number not in self.known:

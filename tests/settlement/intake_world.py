@@ -242,6 +242,12 @@ class World:
                 pass
         assert [each.error for each in await parked(self.database, "settlement")] == []
 
+    async def hear_transactions_alone(self) -> None:
+        """Deliver to the flow of transactions only."""
+        await self.relay.assign()
+        while await self._feeds[0].deliver():
+            pass
+
     async def issue(self) -> int:
         """Hear, issue what fees are due, and hear of them."""
         await self.hear()

@@ -28,6 +28,7 @@ from kessai.services.settlement.domain.payouts import (
     Unpaid,
     after_event,
     decided,
+    reopened,
     unpaid_for,
     why_held,
     with_offset,
@@ -152,13 +153,18 @@ class Office:
                     due_on=due_on, made_at=NOW,
                 )
             )  # fmt: skip
-        taken = offset(payout.available_minor, [each.open_part for each in self.claims[payee]])
+        self._offset(payout)
+
+    def _offset(self, payout: Payout) -> None:
+        payee = payout.payee_id
+        left = payout.available_minor - payout.offset_minor
+        taken = offset(left, [each.open_part for each in self.claims[payee]])
         for each in taken:
             self._take(payee, each.claim_id, each.owed_minor, "offset")
         total = offset_total(taken)
         self.ledger[payee, "settled_sales"] -= total
         self.ledger[payee, "settled_claims"] += total
-        payout = decided(with_offset(payout, total, None), payout.terms)
+        payout = decided(with_offset(payout, payout.offset_minor + total, None), payout.terms)
         self.payouts[payout.payout_id] = replace(payout, claim_minor=self.owed(payee))
 
     def _take(self, payee: str, claim_id: str, amount: int, kind: str) -> None:
@@ -177,7 +183,11 @@ class Office:
         """As settlement.payout."""
         for payout in list(self.payouts.values()):
             if payout.state in (S.CLEARED, S.HELD) and payout.instruct_on <= day:
-                self._pay(payout, self.terms[payout.payee_id], day)
+                if self.owed(payout.payee_id) and payout.payable_minor:
+                    self._offset(reopened(payout))
+                    payout = self.payouts[payout.payout_id]
+                if payout.state in (S.CLEARED, S.HELD):
+                    self._pay(payout, self.terms[payout.payee_id], day)
 
     def _pay(self, payout: Payout, terms: PayeeTerms, day: date) -> None:
         if (reason := why_held(terms)) is not None:

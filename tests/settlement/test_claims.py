@@ -14,10 +14,17 @@ from uuid import UUID
 import pypdf
 import pytest
 
-from kessai.foundation.db import Database
+from kessai.apps.verify.checks import run_check
+from kessai.apps.verify.finding import Report
+from kessai.apps.verify.settlement import MOVED, MOVED_OUTSIDE
+from kessai.foundation.call import Call, enter_call, leave_call
+from kessai.foundation.db import Connection, Database, load_queries
 from kessai.foundation.errors import PaymentError
+from kessai.sdk.processing.api import ListEffects, Outcome
+from kessai.sdk.processing.participant import NOTHING, report_on
 from kessai.services.bank.api import FailureCode, InstructionState
 from kessai.services.merchant.api import Bearer
+from kessai.services.settlement import store
 from kessai.services.settlement.api.claims import (
     ClaimStanding,
     ClaimStepKind,
@@ -27,6 +34,11 @@ from kessai.services.settlement.api.claims import (
     RepaymentWay,
 )
 from kessai.services.settlement.api.statements import GetClaimInvoice, GetStatement, StatementFile, StatementForm
+from kessai.services.settlement.domain.claims import ClaimPart
+from kessai.services.settlement.effects import DEPENDENCIES, SettlementEffects
+from kessai.services.settlement.store import claims
+from kessai.services.settlement.store.payouts import Known
+from kessai.services.settlement.workflows.offsetting import end_parts
 from tests.payment.world import key
 from tests.settlement.cycle_world import World, opened
 
@@ -127,6 +139,90 @@ async def test_the_oldest_claim_is_offset_first(world: World) -> None:
     await world.require_every_yen(["mer:x"], ["mer:x"])
 
 
+async def test_parts_that_two_end_at_the_same_moment_are_counted_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim_id = await owing(world)
+    account = world.bank.account_of("mer:x")
+    for _ in range(3):
+        asked = RecordRepayment(claim_id=claim_id, amount_minor=500, source=RepaymentWay.DEBIT, bank_account_id=account)
+        await world.desk.record_repayment(asked)
+    rows = await world.database.fetch(None, "SELECT payment_id FROM settlement.claim_part ORDER BY payment_id")
+    first, second, _ = [Known(row["payment_id"], "CAPTURED", None, "", 500, 0) for row in rows]
+    read, now, others = claims.parts_asked, world.clock.now(), [first]
+
+    async def read_and_be_late(connection: Connection, payment_ids: list[str]) -> list[ClaimPart]:
+        found = await read(connection, payment_ids)
+        if others:
+            theirs = [others.pop()]
+            await world.database.transaction(store.ROLE, lambda other: end_parts(other, theirs, now))
+        return found
+
+    monkeypatch.setattr(claims, "parts_asked", read_and_be_late)
+    await world.database.transaction(store.ROLE, lambda connection: end_parts(connection, [first, second], now))
+    (claim,) = await world.claims("mer:x")
+    assert (claim.collected_minor, claim.pending_minor) == (1_000, 500)
+
+
+# -- the tracer -------------------------------------------------------------------------------------------------------
+
+
+async def told(world: World) -> dict[str, Outcome]:
+    """What settlement, as a participant, reports of the processings of repayments, either side's."""
+    query = """
+    SELECT processing_id FROM payment.payment WHERE kind = 'claim_repayment'
+    UNION SELECT processing_id FROM settlement.movement WHERE kind = 'claim_repayment'
+    """
+    ids = [row["processing_id"] for row in await world.database.fetch(None, query)]
+    own = await SettlementEffects(world.database).own_view(ids)
+    page = await world.payments.list_effects(ListEffects(processing_ids=ids, caller="settlement"))
+    theirs = {each.processing_id: each for each in page.processings}
+    return {one: report_on(one, 1, own.get(one, NOTHING), {DEPENDENCIES[0]: theirs}).outcome for one in ids}
+
+
+async def found_by_verify(world: World) -> list[str]:
+    """What `kessai verify` says of what settlement moved."""
+    report = Report()
+
+    async def check(connection: Connection) -> None:
+        sql = load_queries("kessai.apps.verify", file="sql/settlement.sql")
+        for each in MOVED:
+            await run_check(connection, sql, each, report, schema="settlement", types={})
+        for each in MOVED_OUTSIDE:
+            await run_check(connection, sql, each, report, schema="payment", types={})
+
+    await world.database.transaction(None, check)
+    return [str(each) for each in report.findings]
+
+
+async def test_a_repayment_is_in_its_processing_on_both_sides(world: World) -> None:
+    claim_id = await owing(world)
+    token = enter_call(Call(processing_id="prc_of_the_caller"))
+    await world.desk.record_repayment(RecordRepayment(claim_id=claim_id, amount_minor=500))
+    leave_call(token)
+    assert await told(world) == {"prc_of_the_caller": Outcome.MATCHED}
+    await world.desk.record_repayment(RecordRepayment(claim_id=claim_id, amount_minor=1_500))
+    assert [*(await told(world)).values()] == [Outcome.MATCHED] * 2
+    assert await found_by_verify(world) == []
+    await world.database.fetch(None, "UPDATE settlement.movement SET amount_minor = 501 WHERE amount_minor = 500")
+    assert len(await found_by_verify(world)) == 1
+
+
+@pytest.mark.parametrize("state", [InstructionState.DONE, InstructionState.FAILED])
+async def test_a_debit_is_in_flight_for_the_tracer_until_the_bank_has_answered(
+    world: World, state: InstructionState
+) -> None:
+    claim_id = await owing(world)
+    account = world.bank.account_of("mer:x")
+    asked = RecordRepayment(claim_id=claim_id, amount_minor=500, source=RepaymentWay.DEBIT, bank_account_id=account)
+    await world.desk.record_repayment(asked)
+    assert [*(await told(world)).values()] == [Outcome.IN_FLIGHT]
+    assert await found_by_verify(world) == []
+    await world.bank_says(state, FailureCode.INSUFFICIENT_FUNDS if state is InstructionState.FAILED else None)
+    assert [*(await told(world)).values()] == [Outcome.MATCHED]
+    assert await found_by_verify(world) == []
+
+
 # -- files ------------------------------------------------------------------------------------------------------------
 
 _FEE = """
@@ -220,3 +316,13 @@ async def test_the_invoice_of_a_claim_says_what_is_owed_until_when(world: World)
     with pytest.raises(PaymentError) as unknown:
         await world.desk.get_statement(missing)
     assert unknown.value.code == "sales_summary_not_found"
+
+
+@pytest.mark.parametrize("name", ["＝1+1", "\r=1"])
+async def test_a_name_that_a_spreadsheet_would_work_out_is_a_text(world: World, name: str) -> None:
+    world.agree("mer:x", name=name)
+    await world.sell(date(2025, 10, 10), "mer:x", 10_000)
+    await world.settle(OCTOBER_END)
+    file = await statement(world, StatementForm.CSV)
+    rows = list(csv.reader(io.StringIO(file.content.removeprefix("\ufeff"), newline="")))
+    assert [row[1] for row in rows if row[:1] == ["宛先"]] == [f"'{name}"]

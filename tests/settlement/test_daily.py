@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 import pytest
 
@@ -20,7 +21,9 @@ from kessai.services.settlement.api import (
     TransactionKind,
     TransactionState,
 )
-from kessai.services.settlement.workflows.daily import daily
+from kessai.services.settlement.store import transactions
+from kessai.services.settlement.workflows.daily import daily, payees_of_day
+from kessai.services.settlement.workflows.proving import judge
 from kessai.services.tracer.api import Verdict
 from tests.settlement.intake_world import SHOP, World, net_of, opened, quick
 
@@ -120,6 +123,7 @@ async def test_a_fee_whose_payment_is_refused_holds_its_sale(world: World) -> No
     world.refuse_movements = None
     await world.settle(TOMORROW)
     assert await held(world) == {}
+    await world.hear()
     assert net_of(await world.transactions()) == 2_000 - 64 == await world.unsettled()
 
 
@@ -213,3 +217,15 @@ async def test_a_run_that_dies_at_any_boundary_settles_each_transaction_once(
         await survivor.close()
     (summary,) = await world.summaries(since=TODAY)
     assert (summary.transactions, summary.net_minor, done.done) == (6, expected, 6)
+
+
+async def test_a_sale_that_the_fee_flow_has_not_heard_of_waits(world: World) -> None:
+    charge = await world.sell(2_000)
+    await world.hear_transactions_alone()
+    deps = world.settlement.engine.deps
+    page = await transactions.open_page(deps.database, TODAY, transactions.Place(date.min, "", UUID(int=0)), 10)
+    judged = await judge(deps, page, payees_of_day(deps, TODAY))
+    assert [reason for _, _, reason in judged.held] == ["fee_not_decided"]
+    await world.issue()
+    await world.settle(TODAY)
+    assert charge.payment_id not in await held(world)

@@ -9,9 +9,28 @@ from uuid import UUID, uuid5
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from kessai.services.merchant.api import FeeRefund, FeeTax, FeeTerms, FeeUnit, MerchantState, Rounding, Terms, Tier
-from kessai.services.settlement.domain.feeing import Deciding, Group, Room, Sale, fees_of_totals
+from kessai.services.merchant.api import (
+    FeeRefund,
+    FeeTax,
+    FeeTerms,
+    FeeUnit,
+    MerchantState,
+    NoTerms,
+    Rounding,
+    Terms,
+    Tier,
+)
+from kessai.services.settlement.domain.feeing import (
+    Deciding,
+    Group,
+    Room,
+    Sale,
+    WantedFee,
+    fees_of_totals,
+    total_fee_id,
+)
 from kessai.services.settlement.domain.fees import Fee, Schedule, encode_schedule, fee_back, fee_of
 from tests.settlement.intake_world import fee_terms
 
@@ -141,6 +160,19 @@ def test_refunds_take_from_the_oldest_sale_of_a_payment_first() -> None:
     assert [each.after_minor for each in decided.refunded] == [1_000, 500, 5_000]
 
 
+@pytest.mark.parametrize(
+    ("state", "decided"), [(MerchantState.CLOSED, "DECIDED"), (MerchantState.SUSPENDED, "WAITING")]
+)
+def test_a_sale_captured_after_its_merchant_left_goes_by_the_contract_it_had(
+    state: MerchantState, decided: str
+) -> None:
+    sale = _sale(1, "sale", 1_000)
+    answer = replace(_answer(fee_terms()), state=state, reason=NoTerms.MERCHANT_NOT_ACTIVE)
+    found = Deciding({sale.transaction_id: answer}, []).decide([sale])
+    assert [each.state for each in found.sales] == [decided]
+    assert [each.amount_minor for each in found.fees] == ([32] if decided == "DECIDED" else [])
+
+
 def test_a_refund_of_a_sale_without_terms_waits_as_the_sale_does() -> None:
     sale, refund = _sale(1, "sale", 1_000, state="WAITING", reason="no_contract"), _sale(2, "refund", 1_000)
     decided = Deciding({}, [sale]).decide([refund])
@@ -170,3 +202,19 @@ def test_a_total_below_zero_gives_back_from_the_newest_fees_and_never_more_than_
     groups = [Group("mer:shop", "code", schedule, -500_000)]
     found = fees_of_totals(groups, rooms, unit=FeeUnit.DAY, day=DAY, gathering=NAMES)
     assert sum(each.amount_minor for each in found) == 210
+
+
+def test_a_version_of_a_contract_that_leaves_fees_alone_changes_no_total() -> None:
+    tiers = [Tier(from_minor=100_000, rate_ppm=20_000, fixed_minor=100)]
+    found = fee_terms(rate_ppm=30_000, fixed_minor=100, tiers=tiers, unit=FeeUnit.CYCLE)
+    one, two = (encode_schedule(Schedule(contract_id="c", contract_version=each, terms=found)) for each in (9, 10))
+    gathering = UUID(int=1)
+
+    def fees(*groups: Group) -> list[WantedFee]:
+        return fees_of_totals(groups, [], unit=FeeUnit.CYCLE, day=date(2025, 10, 31), gathering=gathering)
+
+    (whole,) = fees(Group("m", "code", one, 120_000))
+    (split,) = fees(Group("m", "code", two, 60_000), Group("m", "code", one, 60_000))
+    assert (split.amount_minor, split.base_minor, split.fee_id) == (2_500, 120_000, whole.fee_id)
+    assert split.schedule == two
+    assert {total_fee_id(gathering, Group("m", "code", each, 1)) for each in (one, two)} == {split.fee_id}

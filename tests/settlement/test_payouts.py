@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import date
+from typing import Any
 
+import msgspec
 import pytest
 
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError
+from kessai.sdk.processing.api import ListEffects, Outcome, ProcessingTouched
+from kessai.sdk.processing.participant import Own, report_on
 from kessai.services.bank.api import FailureCode, InstructionState
 from kessai.services.ledger.api import Freeze, FreezeAccount, account_id_of
 from kessai.services.merchant.api import Bearer, BelowMinimum, Cycle, MerchantState, PayoutRule
 from kessai.services.settlement.api.payouts import GetPayout, HoldPayout, ListPayouts, PayoutStanding, ReleasePayout
+from kessai.services.settlement.effects import PAYMENT, SettlementEffects
+from kessai.services.settlement.store.movements import ASKED, in_state
 from kessai.services.settlement.workflows.cycle import make_cycles
+from kessai.services.settlement.workflows.payout import pay_cycles
 from tests.settlement.cycle_world import World, opened
 
 S = PayoutStanding
@@ -214,3 +222,97 @@ async def test_payouts_are_listed_newest_first_by_the_page(world: World) -> None
     with pytest.raises(PaymentError) as bad:
         await world.desk.list_payouts(ListPayouts(cursor="nonsense"))
     assert bad.value.code == "bad_cursor"
+
+
+# -- transfer fees that go back ---------------------------------------------------------------------------------------
+
+
+class Together:
+    """The payment service, which gives nothing back before so many have asked it to."""
+
+    def __init__(self, world: World, asking: int) -> None:
+        self.asking, self.asked, self.all = asking, 0, asyncio.Event()
+        self.world, self.real = world, world.payments.refund_payment
+
+    async def answer(self, request: Any, /) -> Any:
+        self.asked += 1
+        if self.asked == self.asking:
+            self.all.set()
+        await asyncio.wait_for(self.all.wait(), 10)
+        return await self.real(request)
+
+    def __enter__(self) -> None:
+        setattr(self.world.payments, "refund_payment", self.answer)  # noqa: B010 - a method
+
+    def __exit__(self, *_: object) -> None:
+        setattr(self.world.payments, "refund_payment", self.real)  # noqa: B010 - a method
+
+
+async def failed_with_its_fee(world: World, *merchants: str) -> None:
+    """Payouts whose fee was taken and whose transfer failed."""
+    for merchant in merchants:
+        world.agree(merchant, transfer_fee_minor=250, transfer_fee_borne_by=Bearer.MERCHANT)
+        await world.sell(date(2025, 10, 10), merchant, 10_000)
+    await world.settle(OCTOBER_END)
+    await world.pay(FIRST_DAY)
+    await world.bank_says(InstructionState.FAILED, FailureCode.ACCOUNT_CLOSED)
+
+
+async def differences(world: World) -> list[str]:
+    """What settlement and the payment service say otherwise of the processings of either."""
+    rows = await world.database.fetch(
+        None,
+        "SELECT processing_id FROM settlement.movement UNION SELECT processing_id FROM payment.refund"
+        " WHERE caller = 'settlement'",
+    )
+    ids = [row["processing_id"] for row in rows]
+    own = await SettlementEffects(world.database).own_view(ids)
+    page = await world.payments.list_effects(ListEffects(processing_ids=ids, caller="settlement"))
+    theirs = {each.processing_id: each for each in page.processings}
+    outcomes = [report_on(one, 1, own.get(one, Own()), {PAYMENT: theirs}) for one in ids]
+    return [str(each) for each in outcomes if each.outcome is not Outcome.MATCHED]
+
+
+async def test_two_jobs_that_give_the_same_transfer_fee_back_count_it_once(world: World) -> None:
+    await failed_with_its_fee(world, "mer:x")
+    await world.close(NOVEMBER_END)
+    with Together(world, 2):
+        await asyncio.gather(world.run(make_cycles, NOVEMBER_END), world.run(pay_cycles, date(2025, 12, 1)))
+    fees = "SELECT returned_minor FROM settlement.movement WHERE kind = 'transfer_fee'"
+    assert [row["returned_minor"] for row in await world.database.fetch(None, fees)] == [250]
+    await world.settle(date(2025, 12, 31))
+    first, second = await world.payouts("mer:x")
+    assert (first.taken_by, second.failed_minor) == (second.payout_id, 10_000)
+    await world.require_every_yen(["mer:x"], ["mer:x"])
+    assert await differences(world) == []
+
+
+async def test_a_transfer_fee_goes_back_in_the_processing_of_its_own_payment(world: World) -> None:
+    await failed_with_its_fee(world, "mer:x", "mer:y")
+    await world.settle(NOVEMBER_END)
+    rows = await world.database.fetch(
+        None,
+        "SELECT f.processing_id AS fee, r.processing_id AS refund, r.state FROM settlement.movement AS r"
+        " JOIN settlement.movement AS f ON f.payment_id = r.refund_of",
+    )
+    assert [(row["refund"] == row["fee"], row["state"]) for row in rows] == [(True, "SUCCEEDED")] * 2
+    assert await differences(world) == []
+    told = await world.database.fetch(None, "SELECT payload FROM settlement.outbox WHERE topic = 'processing.touched'")
+    touched = [each for row in told for each in msgspec.json.decode(row["payload"], type=list[ProcessingTouched])]
+    began = [each for one in touched if one.entry for each in one.processing_ids]
+    assert len(began) == len(set(began))
+
+
+async def test_a_refund_under_way_is_not_moved_with_the_page_that_its_fee_was_taken_in(world: World) -> None:
+    await failed_with_its_fee(world, "mer:x")
+    fees = "SELECT processing_id FROM settlement.movement WHERE kind = 'transfer_fee'"
+    ((processing_id,),) = await world.database.fetch(None, fees)
+    with Together(world, 2):
+        run = asyncio.create_task(world.pay(date(2025, 11, 27)))
+        refunds = "SELECT 1 FROM settlement.movement WHERE kind = 'refund'"
+        while not await world.database.fetch(None, refunds):
+            await asyncio.sleep(0.01)
+        assert await in_state(world.database, processing_id, ASKED, "", 10) == []
+        await world.run(make_cycles, date(2025, 10, 31))
+        await run
+    assert await world.balance("internal:transfer_fee", "fee_income") == 0

@@ -17,7 +17,7 @@ from kessai.services.cardgateway.service import CardGatewayService
 
 log = structlog.get_logger(__name__)
 
-LOOK_S = 15.0
+LOOK_S = 20.0
 """Between two looks. Each process looks for itself; what they see is the same, for it is in the database."""
 
 
@@ -37,6 +37,7 @@ class Doubts(Collector):
         self._looks: dict[str, Callable[[], Awaitable[InDoubt]]] = {
             "cardgateway": lambda: _of_cards(cards),
             "bank": lambda: _of_bank(bank),
+            "bank_files": lambda: _of_files(bank),
         }
         self.latest: dict[str, InDoubt] = {}
         self._task: asyncio.Task[None] | None = None
@@ -87,6 +88,11 @@ class Doubts(Collector):
 async def _of_cards(cards: CardGatewayService) -> InDoubt:
     found = await cards.doubt()
     return InDoubt("cardgateway", found.operations, found.oldest_s)
+
+
+async def _of_files(bank: BankService) -> InDoubt:
+    found = await bank.files_doubt()
+    return InDoubt("bank_files", found.instructions, found.oldest_s)
 
 
 async def _of_bank(bank: BankService) -> InDoubt:

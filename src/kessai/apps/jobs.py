@@ -26,6 +26,7 @@ from kessai.services.tracer.jobs import expire_processings, forget_evidence, for
 
 if TYPE_CHECKING:
     from kessai.apps.wiring import Platform
+    from kessai.sdk.jobs import JobRun
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +34,8 @@ PERIOD_S = 30.0
 """How often the scheduler runs what may be due."""
 PERIOD_S_MAX = 60.0
 """The same while its last turn found nothing to do."""
+WITHIN_S = 10.0
+"""How long whoever moves the sandbox's clock waits for what falls due, in real time."""
 TURNS_OF_HOUSEKEEPING = 10
 """Of so many turns one runs housekeeping, too."""
 
@@ -100,28 +103,109 @@ def job_named(name: str) -> Job:
     return job
 
 
+PROMPT = {name: job for name, job in JOBS.items() if not job.housekeeping}
+HOUSEKEEPING = {name: job for name, job in JOBS.items() if job.housekeeping}
+
+
 async def run_due(platform: Platform, *, housekeeping: bool = True) -> list[JobDone]:
     """Run every job in order, or all but housekeeping; one that fails does not keep the others from running."""
     done: list[JobDone] = []
-    for name, job in JOBS.items():
-        if job.housekeeping and not housekeeping:
-            continue
+    await _run_each(platform, JOBS if housekeeping else PROMPT, done)
+    return done
+
+
+async def _run_each(platform: Platform, jobs: Mapping[str, Job], done: list[JobDone]) -> None:
+    for name, job in jobs.items():
         try:
             done.append(JobDone(name=name, done=await job.run(platform)))
         except PaymentError as error:
             log.warning("job_failed", job=name, error=str(error))
         except Exception:
             log.exception("job_failed", job=name)
-    return done
 
 
-async def run_all_due(platform: Platform) -> list[JobDone]:
-    """What falls due when the clock has moved: every job, then the dated ones of each day that has passed, in order."""
-    done = await run_due(platform)
-    dated: Counter[str] = Counter()
-    for run in await platform.dated.run_due(at_once=True):
-        dated[run.name] += run.done
-    return [*done, *(JobDone(name=name, done=count) for name, count in dated.items())]
+class CatchingUp:
+    """Runs what falls due when the clock has moved: jobs, the dated ones of each day that has passed, housekeeping.
+
+    Whoever asks waits for so long at most. What is left goes on in the background; housekeeping that is still about an
+    earlier move is not waited for.
+    """
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._due = _Turns(self._run_what_is_due)
+        self._housekeeping = _Turns(self._keep_house)
+        self._done: list[JobDone] = []
+        self._dated: list[JobRun] = []
+
+    async def run(self, *, within_s: float = WITHIN_S) -> list[JobDone]:
+        """Gives what came to its end within this time."""
+        if self._due.idle and self._housekeeping.idle:
+            self._done, self._dated = [], []
+        undated, dated = len(self._done), len(self._dated)
+        ends = asyncio.get_running_loop().time() + within_s
+        await self._due.take(until=ends)
+        waits = self._housekeeping.idle
+        await self._housekeeping.take(until=ends if waits else 0)
+        sums = Counter[str]()
+        for run in self._dated[dated:]:
+            sums[run.name] += run.done
+        return [*self._done[undated:], *(JobDone(name=name, done=number) for name, number in sums.items())]
+
+    async def is_behind(self) -> bool:
+        """Whether anything that fell due is still to be run."""
+        return not (self._due.idle and self._housekeeping.idle) or await self._platform.dated.is_behind()
+
+    async def close(self) -> None:
+        """Stop; runs that have begun are durable, and the scheduler goes on with the rest."""
+        await self._due.close()
+        await self._housekeeping.close()
+
+    async def _run_what_is_due(self) -> None:
+        await _run_each(self._platform, PROMPT, self._done)
+        try:
+            await self._platform.dated.run_due(at_once=True, ended=self._dated)
+        except PaymentError as error:
+            log.warning("dated_jobs_wait", error=str(error))
+        except Exception:
+            log.exception("dated_jobs_failed")
+
+    async def _keep_house(self) -> None:
+        await _run_each(self._platform, HOUSEKEEPING, self._done)
+
+
+class _Turns:
+    """Work that is done once more after whoever asked last, in the background."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+        self._again = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being done."""
+        return self._task is None or self._task.done()
+
+    async def take(self, *, until: float) -> None:
+        """Have it done, and wait for that until an instant of the loop's time."""
+        self._again = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._do())
+        left_s = until - asyncio.get_running_loop().time()
+        if left_s > 0:
+            await asyncio.wait((self._task,), timeout=left_s)
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _do(self) -> None:
+        while self._again:
+            self._again = False
+            await self._work()
 
 
 class Scheduler:

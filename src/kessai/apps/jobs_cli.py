@@ -69,7 +69,8 @@ def run(
     settings = _settings(data, database_url, config)
     if any(each.name == name for each in DATED_JOBS):
         ended = _to_its_end(settings, name, _date(day), dry_run=dry_run)
-        _print_runs([ended], as_json=as_json)
+        if as_json or ended.state != "FAILED":
+            _print_runs([ended], as_json=as_json)
         if ended.state == "FAILED":
             raise OperatorError(f"The run of {name} for {ended.day} failed: {ended.note}")
         return
@@ -167,6 +168,8 @@ async def _run_dated(
     async with beside(settings) as platform:
         dated = platform.dated
         wanted = dated.named(name)
+        if day is not None and not dry_run:
+            dated.refuse_day_to_come(wanted, day)
         begun = await dated.start(wanted, day or dated.usual_day(wanted), dry_run=dry_run)
         started.append(begun)
         return await _followed(platform, begun)
@@ -209,10 +212,17 @@ def _print_runs(runs: list[JobRun], *, as_json: bool) -> None:
         if as_json:
             print(msgspec.json.encode(each).decode())
             continue
+        if each.since is not None:
+            print(f"{each.name:20} {each.day} {each.state.value}: {each.note}, {_days(each.since, each.day)}")
+            continue
         of = "" if each.total is None else f"/{each.total}"
         dry = " (dry run)" if each.dry_run else ""
         note = f": {each.note}" if each.note else ""
         print(f"{each.name:20} {each.day} #{each.attempt} {each.state.value:7} {each.done}{of}{dry}{note}")
+
+
+def _days(since: date, until: date) -> str:
+    return "on that day" if since == until else f"since {since}"
 
 
 def _settings(data: str | None, database_url: str | None, config: Path | None) -> Settings:

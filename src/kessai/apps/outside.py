@@ -16,7 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from kessai.apps.place import data_folder
-from kessai.foundation.config import Settings
+from kessai.foundation.config import Settings, read_toml
 from kessai.foundation.errors import OperatorError
 
 log = structlog.get_logger(__name__)
@@ -31,19 +31,21 @@ class Simulator(Protocol):
     async def stop(self) -> None: ...
 
 
-def _card_gateway(path: Path) -> Simulator:
+def _card_gateway(path: Path, _: Settings) -> Simulator:
     from kessai.simulators.cardgateway import CardGatewaySimulator
 
     return CardGatewaySimulator(path=path)
 
 
-def _bank(path: Path) -> Simulator:
+def _bank(path: Path, settings: Settings) -> Simulator:
+    from kessai.services.bank.domain import load_terms
     from kessai.simulators.bank import BankSimulator
 
-    return BankSimulator(path=path)
+    connection = load_terms(None if settings.bank_terms is None else read_toml(Path(settings.bank_terms))).connection
+    return BankSimulator(path=path, folder=Path(connection.folder) if connection.way == "folder" else None)
 
 
-PARTIES: dict[str, tuple[str, Callable[[Path], Simulator]]] = {
+PARTIES: dict[str, tuple[str, Callable[[Path, Settings], Simulator]]] = {
     "cardgateway": ("card_gateway_url", _card_gateway),
     "bank": ("bank_url", _bank),
 }
@@ -68,7 +70,7 @@ async def simulated(settings: Settings) -> AsyncGenerator[Settings]:
                 continue
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                simulator = make(folder / f"{name}.jsonl")
+                simulator = make(folder / f"{name}.jsonl", settings)
                 await simulator.start()
             except OSError as error:
                 raise OperatorError(f"The simulated {name} cannot start: {error}.") from error

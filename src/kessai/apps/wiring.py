@@ -67,7 +67,7 @@ from kessai.services.payment.domain.kinds import PaymentKinds, read_kinds
 from kessai.services.payment.service import PaymentService
 from kessai.services.payment.store import SCHEMA as PAYMENT
 from kessai.services.payment.subscribers import bank_results, lapsed_holds
-from kessai.services.sandbox.api import JobDone, Sandbox
+from kessai.services.sandbox.api import Sandbox
 from kessai.services.sandbox.service import SandboxService
 from kessai.services.sandbox.store import SCHEMA as SANDBOX
 from kessai.services.settlement.api import Settlement
@@ -215,6 +215,7 @@ class Platform:
         self.engines: list[Engine[Any]] = [each.engine for each in services]
         desks = [Desk(self.settlement.engine, SETTLEMENT_JOBS), Desk(self.bank.engine, BANK_JOBS)]
         self.dated = DatedJobs(self.database, self.clock, desks)
+        self.catching_up = jobs.CatchingUp(self)
         self.retention = WorkflowRetention(self.database, self.clock, settings, WITH_WORKFLOWS)
         self.ledger_jobs = LedgerJobs(self.database, self.clock, self.ledger, types)
         self.proving = self._proving()
@@ -225,7 +226,8 @@ class Platform:
         self._clock_service = SandboxService(
             self.database,
             moved,
-            due_jobs=self._due_jobs,
+            due_jobs=self.catching_up.run,
+            is_behind=self.catching_up.is_behind,
             alone=settings.workers == 1 and settings.database_url is None,
         )
 
@@ -263,6 +265,7 @@ class Platform:
         self.ready = False
         loop = asyncio.get_running_loop()
         until = loop.time() + grace_s
+        await self.catching_up.close()
         await self.proving.close_repairs()
         for each in (*self.subscriptions, self.proving):
             await each.close()
@@ -355,6 +358,7 @@ class Platform:
             patience,
             files=files_of(terms, online),
             terms=terms,
+            persons=self.identity,
             **engine_options(settings, self.vault, "bank", alerts),
         )
 
@@ -407,9 +411,6 @@ class Platform:
             remote_key=self.settings.remote_services_key,
             repairs=repairs,
         )
-
-    async def _due_jobs(self) -> list[JobDone]:
-        return await jobs.run_all_due(self)
 
 
 DOORS: tuple[type, ...] = (

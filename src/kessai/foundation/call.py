@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from kessai.foundation.errors import missing_scope
 from kessai.foundation.ids import new_hex
 
 
@@ -23,6 +24,13 @@ class Call:
     """32 digits derived from API key, route and Idempotency-Key; None when the request had no key."""
     deadline: float | None = None
     replayed: bool = False
+    scopes: frozenset[str] | None = None
+    """What the API key may do; None: the platform itself acts, and may do everything."""
+
+    def require(self, scope: str) -> None:
+        """Raises Forbidden `missing_scope` naming what the caller lacks."""
+        if self.scopes is not None and scope not in self.scopes:
+            raise missing_scope(scope)
 
 
 _INTERNAL = Call()

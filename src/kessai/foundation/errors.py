@@ -110,5 +110,10 @@ class Unknown(PaymentError):
     retryable = True
 
 
+def missing_scope(scope: str) -> Forbidden:
+    """What a key is told that lacks a scope."""
+    return Forbidden("missing_scope", f"This API key lacks the scope {scope}.", scope=scope)
+
+
 class OperatorError(Exception):
     """Something the operator must mend before the platform can run: printed as one sentence, exit 2."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 from kessai.foundation.contract import Message
 from kessai.foundation.errors import Refused
 from kessai.sdk.jobs import DatedJob, JobDone, JobOrder
@@ -50,8 +52,28 @@ async def pack_once(activity: Activity[World], part: Part) -> int:
     return 1
 
 
+async def first_sweep(world: World, since: date, until: date) -> date | None:
+    """The first day of the range that the world names as one with work."""
+    world.asked += 1
+    return min((day for day in world.busy if since <= day <= until), default=None)
+
+
+async def close_unswept(world: World, since: date, until: date) -> None:
+    """Keep every day of the range as one on which there was nothing to do."""
+    world.closed += [since + timedelta(days=number) for number in range((until - since).days + 1)]
+
+
 COUNT = DatedJob(name="shop.count", summary="count", definition=count, at="00:30", days_back=1)
 PACK = DatedJob(name="shop.pack", summary="pack", definition=pack, at="09:00", business_days=True)
+SWEEP = DatedJob(
+    name="shop.sweep",
+    summary="sweep",
+    definition=count,
+    at="01:00",
+    days_back=1,
+    first_busy=first_sweep,
+    pass_over=close_unswept,
+)
 REFUSED = Refused("shop_closed", "The shop is closed.")
 
-__all__ = ["COUNT", "PACK", "PARTS", "REFUSED"]
+__all__ = ["COUNT", "PACK", "PARTS", "REFUSED", "SWEEP"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
 
 from kessai.foundation.call import current_call
 from kessai.foundation.contract import Message
@@ -44,6 +45,12 @@ class World:
         self.entered = asyncio.Event()
         self.factor = 1
         self.on_attempt: Callable[[str], None] | None = None
+        self.busy: set[date] = set()
+        """Days on which there is something to sweep."""
+        self.asked = 0
+        """How often it was asked for the next of them."""
+        self.closed: list[date] = []
+        """Days that were passed over."""
 
     async def take(self, key: str, amount: int) -> None:
         """One effect, with the faults that are due."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 
 from kessai.apps.demo.client import Client
+from kessai.apps.demo.diary import PATIENCE_S, PAUSE_S, expect
 from kessai.foundation.contract import Message
 from kessai.services.identity.api import content_digest
 from kessai.services.merchant.api import AgreeContract, ChangeState, MerchantState, SetBankAccount, SetParent
@@ -18,7 +20,9 @@ COBBLER, BAKER = "merchant:kutsuya", "merchant:panya"
 CHAIN = "merchant:sushi"
 SHOPS = ("merchant:sushi-ginza", "merchant:sushi-shibuya", "merchant:sushi-ueno")
 CLOSED_ACCOUNT, RETURNING_ACCOUNT = "9000007", "9000006"
-"""Numbers that the simulated bank gives a meaning: it cannot pay the one out, and has the other's money come back."""
+"""Numbers that the simulated bank gives a meaning at every branch: it cannot pay the one out, and has the other's money
+come back."""
+ON_THEIR_WAY = ("APPROVED", "SENDING")
 SUNDAY = 6
 
 
@@ -92,13 +96,24 @@ class Staff:
         return self.operator.post(path, {**body, "approval_id": approval})
 
     def approve_files(self) -> list[str]:
-        """Have both approvers approve every file that waits for it; gives the files."""
+        """Have both approvers approve every file that waits for it, and see it off; gives the files."""
         waiting = [each for each in self.operator.get("/v1/bank/files")["files"] if each["state"] == "MADE"]
         for file in waiting:
             for approver in self.approvers:
                 path = f"/v1/bank/files/{file['file_id']}/approve"
                 approver.post(path, {"content_sha256": file["content_sha256"]})
-        return [each["file_id"] for each in waiting]
+        ids = [each["file_id"] for each in waiting]
+        expect(self._have_gone(ids), f"the bank should have got the files that were approved: {ids}")
+        return ids
+
+    def _have_gone(self, file_ids: Sequence[str]) -> bool:
+        """Whether the bank has them: what comes after its cut-off, it does not take."""
+        ends = time.monotonic() + PATIENCE_S
+        while any(self.operator.get(f"/v1/bank/files/{each}")["state"] in ON_THEIR_WAY for each in file_ids):
+            if time.monotonic() > ends:
+                return False
+            time.sleep(PAUSE_S)
+        return True
 
     # -- merchants ----------------------------------------------------------------------------------------------
 
@@ -128,7 +143,7 @@ class Staff:
     def bank_account(self, merchant_id: str, number: str, holder: str) -> None:
         """Register a bank account as a merchant's, and have it paid there from now on."""
         body = {
-            "owner_kind": "merchant", "owner_id": merchant_id, "bank_code": "0001", "branch_code": "001",
+            "owner_kind": "merchant", "owner_id": merchant_id, "bank_code": "0001", "branch_code": "005",
             "account_number": number, "holder_name": holder,
         }  # fmt: skip
         account_id = self.operator.post("/v1/bank/accounts", body)["account_id"]

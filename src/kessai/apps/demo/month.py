@@ -33,7 +33,7 @@ from kessai.apps.demo.closing import TOKYO
 from kessai.apps.demo.diary import PATIENCE_S, PAUSE_S, expect
 from kessai.apps.demo.month_proof import Proof
 from kessai.apps.demo.parties import BankCounter
-from kessai.foundation.calendar import is_business_day, month_end
+from kessai.foundation.calendar import business_day_on_or_after, month_end, next_business_day
 
 WIDTH = 118
 CUSTOMERS = ("customer:kaito", "customer:yui", "customer:ren")
@@ -128,11 +128,8 @@ class Month:
             self.client.post("/v1/sandbox/clock/advance", {"seconds": seconds})
 
     def _paid_by(self, last: date) -> date:
-        """The day by which all cycles of the month are paid, and the bank has told of it."""
-        day = (last + timedelta(days=1)).replace(day=LAST_DAY_PAID)
-        while not is_business_day(day):
-            day += timedelta(days=1)
-        return day
+        """The day by which all cycles of the month are paid, and the bank has told of it: the business day after."""
+        return next_business_day(business_day_on_or_after((last + timedelta(days=1)).replace(day=LAST_DAY_PAID)))
 
     # -- what happens on a day --------------------------------------------------------------------------------------
 

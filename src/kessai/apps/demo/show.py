@@ -59,6 +59,7 @@ async def _show(console: Console, data: Path) -> int:
             BANK_URL=str(parties.bank_url),
             BOOKS_FOLDER=str(books_folder(data)),
         )
+        shutil.rmtree(books_folder(data) / SETTLEMENT, ignore_errors=True)  # an earlier demonstration's
         console.rule("A month of merchants in fast time · 加盟店精算の一か月")
         settled = await _child(
             *(*MONTH, platform.url),

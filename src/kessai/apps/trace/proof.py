@@ -34,10 +34,12 @@ from kessai.services.cardgateway.effects import CardEffects
 from kessai.services.ledger.effects import LedgerEffects
 from kessai.services.payment.domain.kinds import PaymentKinds
 from kessai.services.payment.effects import DEPENDENCIES, PaymentEffects
+from kessai.services.settlement.effects import DEPENDENCIES as DEPENDENCIES_OF_SETTLEMENT
+from kessai.services.settlement.effects import SettlementEffects
 
 BATCH = 1_000
 """Processings of one step."""
-CALLS: Mapping[str, Sequence[str]] = {"payment": DEPENDENCIES}
+CALLS: Mapping[str, Sequence[str]] = {"payment": DEPENDENCIES, "settlement": DEPENDENCIES_OF_SETTLEMENT}
 
 _sql = load_queries(PACKAGE, file="sql/prove.sql")
 _ids = msgspec.msgpack.Decoder(list[str]).decode
@@ -159,6 +161,7 @@ async def prover_of(view: View, kinds: PaymentKinds) -> Prover:
         "ledger": LedgerEffects(view, clock),
         "cardgateway": CardEffects(view),
         "bank": BankEffects(view),
+        "settlement": SettlementEffects(view),
     }
     return Prover(view, accounts, await unheard_of(view, list(accounts)))
 

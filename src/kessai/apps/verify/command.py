@@ -172,6 +172,8 @@ def _progress(console: Console) -> Generator[Callable[[Report], None]]:
 
 def _show(console: Console, report: Report, seconds: float) -> None:
     rate = f"{report.effects:,} effects in {seconds:.1f} s ({report.effects / max(seconds, 1e-9):,.0f}/s)"
+    for note in report.notes:
+        console.print(note, highlight=False)
     if not report.findings:
         console.print(f"[green]Every invariant holds:[/green] {rate}.")
         return
@@ -190,5 +192,6 @@ def _answer(report: Report, seconds: float) -> dict[str, object]:
         "effects": report.effects,
         "seconds": round(seconds, 3),
         "rate": round(report.effects / max(seconds, 1e-9)),
+        "notes": report.notes,
         "findings": [msgspec.to_builtins(finding) for finding in report.findings],
     }

@@ -37,6 +37,8 @@ class Report:
     progress: Callable[[Report], None] = _untold
     """Told each time that effects were verified."""
     findings: list[Finding] = field(default_factory=list[Finding])
+    notes: list[str] = field(default_factory=list[str])
+    """What breaks nothing, and somebody should know all the same."""
     effects: int = 0
     """Effects verified."""
     total: int = 0
@@ -47,6 +49,10 @@ class Report:
         self.findings.append(Finding(invariant, table, str(key), sentence))
         if len(self.findings) >= FINDINGS_MAX:
             raise TooMany
+
+    def note(self, sentence: str) -> None:
+        """Note what breaks nothing."""
+        self.notes.append(sentence)
 
     def passed(self, effects: int) -> None:
         """Note that so many more effects were verified."""

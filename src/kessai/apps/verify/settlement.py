@@ -12,8 +12,9 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from kessai.apps.verify.checks import Check, run_check
+from kessai.apps.verify.checks import BROKEN_MAX, Check, run_check
 from kessai.apps.verify.finding import Report
+from kessai.apps.verify.settlement_fees import check_fees
 from kessai.foundation.db import Connection, Queries, load_queries
 from kessai.services.payment.api import PaymentStateChanged
 from kessai.services.settlement.api.words import TransactionKind
@@ -50,6 +51,10 @@ MOVED = (
     Check("clearings_against_movements", "what settlement moved is a payment"),
     Check("fees_against_movements", "what settlement moved is a payment"),
 )
+MOVED_OUTSIDE = (
+    Check("payments_outside_settlement", "merchants' own money moves because settlement asked for it"),
+    Check("refunds_outside_settlement", "merchants' own money moves because settlement asked for it"),
+)
 SUBSCRIPTION = "settlement.payment"
 AT_ONCE = 5_000
 OUTBOX_ROWS = 50
@@ -70,10 +75,21 @@ async def check_settlement(
     with_payments = "payment.payment" in tables
     for check in (*SUMS, *(MOVED if with_payments else ())):
         await run_check(connection, sql, check, report, schema="settlement", types={})
+    await check_fees(connection, report)
     if with_payments:
+        for check in MOVED_OUTSIDE:
+            await run_check(connection, sql, check, report, schema="payment", types={})
+        await _note_by_hand(connection, sql, report)
         caught_up = await _Recorded(connection, sql, configuration, report).check()
         if caught_up and "ledger.flush" in tables:
             await _check_held(connection, sql, report)
+
+
+async def _note_by_hand(connection: Connection, sql: Queries, report: Report) -> None:
+    """Tell of what operators moved themselves: no invariant speaks of it, and it is not hidden either."""
+    for row in await connection.fetch(sql["payments_by_hand"], BROKEN_MAX):
+        what = f"{row['payments']} × {row['kind']} of {row['amount_minor']} in all"
+        report.note(f"Moved by hand: {what}, by {row['caller']}.")
 
 
 class _Recorded:
@@ -103,7 +119,7 @@ class _Recorded:
                 await self._compare()
         await self._compare()
         await self._check_strays(beyond)
-        return not beyond
+        return not beyond and not await self._connection.fetchval(self._sql["untold_events"])
 
     def _read(self, payload: bytes) -> list[NewTransaction]:
         try:

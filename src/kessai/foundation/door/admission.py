@@ -74,6 +74,7 @@ async def admit(
         processing_id=processing_id if trusted else None,
         request_id=request_id,
         request_key=_request_key(spec, principal, idempotency_key),
+        scopes=principal.scopes,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from kessai.foundation.deadlines import Deadlines
-from kessai.foundation.errors import Forbidden
+from kessai.foundation.errors import missing_scope
 
 PERSONAL = ("identity:", "approval:")
 """Scopes of verbs that ask which key it is, whatever it acts for."""
@@ -31,7 +31,7 @@ class Principal:
     def require(self, scope: str) -> None:
         """Raises Forbidden `missing_scope` naming what the key lacks."""
         if scope not in self.scopes:
-            raise Forbidden("missing_scope", f"This API key lacks the scope {scope}.", scope=scope)
+            raise missing_scope(scope)
 
 
 Authenticate: TypeAlias = Callable[[str], Awaitable[Principal]]

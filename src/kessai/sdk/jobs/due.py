@@ -29,6 +29,20 @@ def next_due_on(job: DatedJob, due_on: date) -> date:
     return due_on_or_after(job, due_on + ONE_DAY)
 
 
+def due_at_or_after(job: DatedJob, at: datetime) -> date:
+    """The first day on which the job falls due at an instant or after it."""
+    found = due_on_or_after(job, business_date(at))
+    return found if due_at(job, found) >= at else next_due_on(job, found)
+
+
+def last_due_before(job: DatedJob, due_on: date) -> date:
+    """The last day before this one, on which the job falls due."""
+    day = due_on - ONE_DAY
+    while due_on_or_after(job, day) != day:
+        day -= ONE_DAY
+    return day
+
+
 def first_due_on(job: DatedJob, now: datetime) -> date:
     """Of a job that nobody kept before: the first day on which it falls due for today, or for a day to come.
 
@@ -40,7 +54,5 @@ def first_due_on(job: DatedJob, now: datetime) -> date:
 
 def last_due_on(job: DatedJob, now: datetime) -> date:
     """The last day on which the job fell due up to an instant."""
-    day = business_date(now)
-    while due_on_or_after(job, day) != day or due_at(job, day) > now:
-        day -= ONE_DAY
-    return day
+    found = due_on_or_after(job, business_date(now))
+    return found if due_at(job, found) <= now else last_due_before(job, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -33,6 +34,16 @@ class JobDone(Message, frozen=True):
     """One sentence for the operator."""
 
 
+FirstBusy = Callable[[Any, date, date], Awaitable[date | None]]
+"""Of the engine's deps, the first and the last of some business dates: the first that needs a run, None: none of them.
+
+It only reads, and in few statements however many days there are. Where it cannot tell it names a day too early: a run
+that finds nothing to do does no harm.
+"""
+PassOver = Callable[[Any, date, date], Awaitable[None]]
+"""Of the engine's deps, the first and the last of some dates that need no run: write what their runs would have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatedJob:
     """A job with a run per business date, and when it falls due by itself."""
@@ -48,6 +59,10 @@ class DatedJob:
     """The run that falls due on a day is for so many days before it: 1, for a job that closes the day before."""
     business_days: bool = False
     """Whether it falls due on banks' business days only."""
+    first_busy: FirstBusy | None = None
+    """Tells which of the days that are due need a run; None: each of them does."""
+    pass_over: PassOver | None = None
+    """What is to be written for those that do not; may be repeated."""
 
 
 class RunState(StrEnum):
@@ -58,6 +73,8 @@ class RunState(StrEnum):
     """It waits for an operator (`kessai workflow retry …`)."""
     DONE = "DONE"
     FAILED = "FAILED"
+    IDLE = "IDLE"
+    """No run: there was nothing to do, from `since` to `day`."""
 
 
 class JobRun(Message, frozen=True):
@@ -77,6 +94,8 @@ class JobRun(Message, frozen=True):
     started_at: datetime
     updated_at: datetime
     ended_at: datetime | None
+    since: date | None = None
+    """Of IDLE days: the first of them; `day` is the last."""
 
     @property
     def order(self) -> JobOrder:

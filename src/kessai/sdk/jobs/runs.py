@@ -150,9 +150,14 @@ async def open_runs(database: Database, service: str, names: Sequence[str]) -> l
 
 
 async def status(database: Database, service: str, *, name: str | None = None, limit: int = 50) -> list[JobRun]:
-    """A service's newest runs, of all its jobs or of one; a parked one says so, with the reason."""
-    rows = await database.fetch(role_of(service), queries_of(service)["runs_newest"], name, limit)
-    return [_seen(row) for row in rows]
+    """A service's newest runs, of all its jobs or of one; a parked one says so, with the reason.
+
+    Among them, as IDLE, the days on which there was nothing to do.
+    """
+    role, sql = role_of(service), queries_of(service)
+    found = [_seen(row) for row in await database.fetch(role, sql["runs_newest"], name, limit)]
+    found += [_idle(row) for row in await database.fetch(role, sql["idle_newest"], name, limit)]
+    return sorted(found, key=lambda run: (run.day, run.started_at), reverse=True)[:limit]
 
 
 def _seen(row: asyncpg.Record) -> JobRun:
@@ -176,4 +181,23 @@ def _run(row: asyncpg.Record) -> JobRun:
         started_at=row["started_at"],
         updated_at=row["updated_at"],
         ended_at=row["ended_at"],
+    )
+
+
+def _idle(row: asyncpg.Record) -> JobRun:
+    at = row["looked_at"]
+    return JobRun(
+        name=row["name"],
+        day=row["last_day"],
+        attempt=0,
+        workflow_id="",
+        dry_run=False,
+        state=RunState.IDLE,
+        done=0,
+        total=0,
+        note="nothing to do",
+        started_at=at,
+        updated_at=at,
+        ended_at=at,
+        since=row["first_day"],
     )

@@ -7,6 +7,7 @@ import structlog
 from kessai.sdk.jobs import DatedJob
 from kessai.services.bank.service import BankService
 from kessai.services.bank.workflows import run_results, run_send, run_statement
+from kessai.services.bank.workflows.idle import first_to_hear, first_to_send, first_to_state
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,7 @@ BANK_JOBS: tuple[DatedJob, ...] = (
         definition=run_statement,
         at="07:00",
         days_back=1,
+        first_busy=first_to_state,
     ),
     DatedJob(
         name="bank.results",
@@ -54,6 +56,7 @@ BANK_JOBS: tuple[DatedJob, ...] = (
         definition=run_results,
         at="14:00",
         business_days=True,
+        first_busy=first_to_hear,
     ),
     DatedJob(
         name="bank.send",
@@ -61,6 +64,7 @@ BANK_JOBS: tuple[DatedJob, ...] = (
         definition=run_send,
         at="15:05",
         business_days=True,
+        first_busy=first_to_send,
     ),
 )
 """The jobs with a run per business date; at one instant they fall due in this order."""

@@ -47,6 +47,10 @@ class Scope(StrEnum):
     MERCHANT_WRITE = "merchant:write"
     SETTLEMENT_READ = "settlement:read"
     SETTLEMENT_WRITE = "settlement:write"
+    NFC_READ = "nfc:read"
+    NFC_WRITE = "nfc:write"
+    SETTLEMENT_MOVE = "settlement:move"
+    """Move merchants' money inside and pay it out by hand; settlement does so by itself, and no shop's key needs it."""
     APPROVAL_READ = "approval:read"
     APPROVAL_REQUEST = "approval:request"
     APPROVAL_APPROVE = "approval:approve"
@@ -112,6 +116,19 @@ class RevokeKey(Message):
     """Which key; revoking it again changes nothing."""
 
     key_id: KeyId
+
+
+class ShareHands(Message):
+    """Whether some keys may be in the hands of whoever holds this one."""
+
+    key_id: KeyId
+    others: Annotated[list[KeyId], msgspec.Meta(max_length=64)]
+
+
+class SharedHands(Message):
+    """Those of the others that may be."""
+
+    key_ids: list[str]
 
 
 # -- approvals --------------------------------------------------------------------------------------------------
@@ -250,6 +267,11 @@ class Identity(Protocol):
           errors=("api_key_not_found", "last_admin_key"))  # fmt: skip
     async def revoke_key(self, request: RevokeKey, /) -> ApiKey:
         """Revoke an API key for good; the last one that may administer keys stays."""
+        ...
+
+    @verb("POST /v1/identity/keys/{key_id}/shared-hands", scope=Scope.INTERNAL.value, public=False)
+    async def share_hands(self, request: ShareHands, /) -> SharedHands:
+        """Which of some keys may be in the same hands as this one: one made the other, or both have a maker."""
         ...
 
     @verb("POST /v1/identity/approvals", scope=Scope.APPROVAL_REQUEST.value, status=201,

@@ -35,6 +35,8 @@ from kessai.services.identity.api import (
     RequestApproval,
     RevokeKey,
     Scope,
+    SharedHands,
+    ShareHands,
 )
 from kessai.services.identity.domain import (
     KeyRecord,
@@ -146,6 +148,15 @@ class IdentityService:
             return there
 
         return self._as_shown(await self._database.transaction(_ROLE, write))
+
+    async def share_hands(self, request: ShareHands, /) -> SharedHands:
+        """Which of some keys may be in the same hands as this one: one made the other, or both have a maker."""
+
+        async def read(connection: Connection) -> list[str]:
+            mine = await _hands(connection, request.key_id)
+            return [each for each in request.others if mine & await _hands(connection, each)]
+
+        return SharedHands(key_ids=await self._database.transaction(_ROLE, read))
 
     async def approve(self, request: ApproveApproval, /) -> Approval:
         """Approve what another key asked for; approving again by the same key changes nothing."""

@@ -45,6 +45,8 @@ class ClockState(Message, frozen=True):
     frozen: bool
     offset_seconds: int
     jobs: list[JobDone]
+    caught_up: bool = True
+    """False: what fell due is still being run; a move answers after some ten seconds all the same."""
 
 
 class Sandbox(Protocol):
@@ -67,5 +69,5 @@ class Sandbox(Protocol):
 
     @verb("POST /v1/sandbox/clock/advance", scope="sandbox:write", errors=("clock_out_of_range",))
     async def advance_clock(self, request: AdvanceClock, /) -> ClockState:
-        """Move the clock forward; the jobs that fall due have run when this answers."""
+        """Move the clock forward; the jobs that fall due have run when this answers, unless `caught_up` is false."""
         ...

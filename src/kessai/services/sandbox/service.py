@@ -22,15 +22,20 @@ POLL_S = 0.5
 YEAR_MAX = 2200
 
 DueJobs = Callable[[], Awaitable[list[JobDone]]]
+IsBehind = Callable[[], Awaitable[bool]]
 
 
 class SandboxService:
-    """One in each process; `due_jobs` runs what falls due once time has moved."""
+    """One in each process; `due_jobs` runs what falls due once time has moved, and may leave some of it for later:
+    then `is_behind` is true."""
 
-    def __init__(self, database: Database, clock: SandboxClock, *, due_jobs: DueJobs, alone: bool = True) -> None:
+    def __init__(
+        self, database: Database, clock: SandboxClock, *, due_jobs: DueJobs, is_behind: IsBehind, alone: bool = True
+    ) -> None:
         self._database = database
         self._clock = clock
         self._due_jobs = due_jobs
+        self._is_behind = is_behind
         self._alone = alone
         self._version = 0
         self._following: asyncio.Task[None] | None = None
@@ -51,19 +56,19 @@ class SandboxService:
         """What the clock shows."""
         del request
         await self._follow_once()
-        return self._state([])
+        return await self._state([])
 
     async def freeze_clock(self, request: FreezeClock, /) -> ClockState:
         """Stop the clock."""
         del request
         await self._move(SandboxClock.freeze)
-        return self._state([])
+        return await self._state([])
 
     async def thaw_clock(self, request: ThawClock, /) -> ClockState:
         """Let the clock run on."""
         del request
         await self._move(SandboxClock.thaw)
-        return self._state([])
+        return await self._state([])
 
     async def advance_clock(self, request: AdvanceClock, /) -> ClockState:
         """Move the clock forward and run what falls due."""
@@ -72,7 +77,7 @@ class SandboxService:
         if (self._clock.now() + step).year > YEAR_MAX:
             raise Invalid("clock_out_of_range", f"The clock does not go beyond the year {YEAR_MAX}.", field="$.seconds")
         await self._move(lambda clock: clock.advance(step))
-        return self._state(await self._due_jobs())
+        return await self._state(await self._due_jobs())
 
     async def _move(self, change: Callable[[SandboxClock], None]) -> None:
         """Change the stored clock, then ours; anew when another process changed it in between."""
@@ -102,6 +107,11 @@ class SandboxService:
             except (Unavailable, Unknown) as error:
                 log.warning("sandbox_clock_waits", error=str(error))
 
-    def _state(self, jobs: list[JobDone]) -> ClockState:
-        offset = round(self._clock.offset.total_seconds())
-        return ClockState(now=self._clock.now(), frozen=self._clock.frozen, offset_seconds=offset, jobs=jobs)
+    async def _state(self, jobs: list[JobDone]) -> ClockState:
+        return ClockState(
+            now=self._clock.now(),
+            frozen=self._clock.frozen,
+            offset_seconds=round(self._clock.offset.total_seconds()),
+            jobs=jobs,
+            caught_up=not await self._is_behind(),
+        )

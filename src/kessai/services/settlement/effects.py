@@ -23,6 +23,7 @@ PAYMENT = "payment"
 DEPENDENCIES = (PAYMENT,)
 ASSET = "JPY"
 _REFUND = "refund"
+_REPAYMENT = "claim_repayment"
 _IN_FLIGHT = frozenset({"ASKED", PaymentState.PENDING, PaymentState.UNKNOWN, PaymentState.IN_FLIGHT})
 _TAKEN = frozenset({PaymentState.CAPTURED, PaymentState.RETURNED, RefundState.SUCCEEDED})
 _SQL = load_queries("kessai.services.settlement", file="sql/effects.sql")
@@ -118,9 +119,13 @@ def _claims(row: asyncpg.Record) -> list[EffectRecord]:
         ]
     if row["state"] == PaymentState.REFUSED and row["code"] in _NEVER_MADE:
         return []
+    # The payment service names a repayment's payment itself; without its name none was made, or it is under way.
+    payment_id = row["refund_id"] if row["kind"] == _REPAYMENT else row["payment_id"]
+    if payment_id is None:
+        return []
     return [
         EffectRecord(
-            effect_id=row["payment_id"],
+            effect_id=payment_id,
             part=part,
             kind=row["kind"],
             party=party,

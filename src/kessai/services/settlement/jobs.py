@@ -6,6 +6,13 @@ from kessai.sdk.jobs import DatedJob
 from kessai.services.settlement.workflows.clear import clear_cycles
 from kessai.services.settlement.workflows.cycle import make_cycles
 from kessai.services.settlement.workflows.daily import daily
+from kessai.services.settlement.workflows.idle import (
+    close_as_is,
+    first_to_clear,
+    first_to_make,
+    first_to_pay,
+    first_to_settle,
+)
 from kessai.services.settlement.workflows.payout import pay_cycles
 
 DAILY = DatedJob(
@@ -14,6 +21,8 @@ DAILY = DatedJob(
     definition=daily,
     at="01:00",
     days_back=1,
+    first_busy=first_to_settle,
+    pass_over=close_as_is,
 )
 
 CYCLE = DatedJob(
@@ -22,6 +31,7 @@ CYCLE = DatedJob(
     definition=make_cycles,
     at="03:00",
     days_back=1,
+    first_busy=first_to_make,
 )
 CLEAR = DatedJob(
     name="settlement.clear",
@@ -29,6 +39,7 @@ CLEAR = DatedJob(
     definition=clear_cycles,
     at="03:30",
     days_back=1,
+    first_busy=first_to_clear,
 )
 PAYOUT = DatedJob(
     name="settlement.payout",
@@ -36,6 +47,7 @@ PAYOUT = DatedJob(
     definition=pay_cycles,
     at="09:00",
     business_days=True,
+    first_busy=first_to_pay,
 )
 
 SETTLEMENT_JOBS: tuple[DatedJob, ...] = (DAILY, CYCLE, CLEAR, PAYOUT)

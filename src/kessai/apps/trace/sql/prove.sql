@@ -22,6 +22,8 @@ SELECT u.processing_id FROM (
         ORDER BY b.processing_id LIMIT $2::int)
     UNION (SELECT DISTINCT b.processing_id FROM bank.instruction_step AS b WHERE b.processing_id > $1::text
         ORDER BY b.processing_id LIMIT $2::int)
+    UNION (SELECT DISTINCT m.processing_id FROM settlement.movement AS m WHERE m.processing_id > $1::text
+        ORDER BY m.processing_id LIMIT $2::int)
     UNION (SELECT t.processing_id FROM tracer.processing AS t WHERE t.processing_id > $1::text
         ORDER BY t.processing_id LIMIT $2::int)
 ) AS u
@@ -45,6 +47,7 @@ SELECT u.relation, u.number FROM (
     UNION ALL SELECT 'cardgateway.card_operation', count(*) FROM cardgateway.card_operation WHERE processing_id = ''
     UNION ALL SELECT 'bank.instruction', count(*) FROM bank.instruction WHERE processing_id = ''
     UNION ALL SELECT 'bank.instruction_step', count(*) FROM bank.instruction_step WHERE processing_id = ''
+    UNION ALL SELECT 'settlement.movement', count(*) FROM settlement.movement WHERE processing_id = ''
 ) AS u
 WHERE u.number > 0
 ORDER BY u.relation;

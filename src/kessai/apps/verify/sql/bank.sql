@@ -38,7 +38,7 @@ SELECT 'instruction' AS relation, CASE i.kind WHEN 'transfer' THEN 'btr_' ELSE '
 FROM bank.instruction AS i
 LEFT JOIN bank.workflow_open AS o
     ON o.workflow_id = CASE i.kind WHEN 'transfer' THEN 'btr_' ELSE 'bdb_' END || encode(uuid_send(i.instruction_id), 'hex')
-WHERE i.state IN ('ACCEPTED', 'UNKNOWN') AND o.workflow_id IS NULL
+WHERE i.state IN ('ACCEPTED', 'UNKNOWN') AND i.transfer_on IS NULL AND o.workflow_id IS NULL
 LIMIT $1;
 
 -- name: abandoned_mandates

@@ -257,16 +257,77 @@ LIMIT $1;
 -- name: movements_against_payments
 SELECT 'movement' AS relation, m.payment_id AS key,
     CASE WHEN y.payment_id IS NULL THEN format('it is %s, but there is no such payment', m.state)
-        WHEN (m.kind, m.owner_id, m.amount_minor) IS DISTINCT FROM (y.kind, y.payer_id, y.amount_minor)
-            THEN format('it is a %s of %s by %s, its payment a %s of %s by %s', m.kind, m.amount_minor, m.owner_id, y.kind,
-                y.amount_minor, y.payer_id)
+        WHEN (m.kind, m.owner_id, m.counterpart_id, m.amount_minor)
+                IS DISTINCT FROM (y.kind, y.payer_id, y.payee_id, y.amount_minor)
+            THEN format('it is a %s of %s from %s to %s, its payment a %s of %s from %s to %s', m.kind, m.amount_minor,
+                m.owner_id, m.counterpart_id, y.kind, y.amount_minor, y.payer_id, y.payee_id)
         ELSE format('it is %s, its payment %s', m.state, y.state) END AS sentence
 FROM settlement.movement AS m
-LEFT JOIN payment.payment AS y ON encode(uuid_send(y.payment_id), 'hex') = substr(m.payment_id, 5)
+LEFT JOIN payment.payment AS y ON encode(uuid_send(y.payment_id), 'hex')
+    = substr(CASE m.kind WHEN 'claim_repayment' THEN m.refund_id ELSE m.payment_id END, 5)
 WHERE m.refund_of IS NULL AND m.state <> 'ASKED'
     AND CASE WHEN y.payment_id IS NULL THEN m.state <> 'REFUSED'
-        ELSE (m.kind, m.owner_id, m.amount_minor) IS DISTINCT FROM (y.kind, y.payer_id, y.amount_minor)
+        ELSE (m.kind, m.owner_id, m.counterpart_id, m.amount_minor)
+                IS DISTINCT FROM (y.kind, y.payer_id, y.payee_id, y.amount_minor)
             OR (m.state IN ('REFUSED', 'CAPTURED') AND y.state NOT IN (m.state, 'RETURNED')) END
+LIMIT $1;
+
+-- name: payments_outside_settlement
+-- Merchants' own money that moved though settlement never asked for it: of merchants that it settles with, or in its name.
+WITH known AS (
+    SELECT payee_id AS merchant_id FROM settlement.daily_summary
+    UNION
+    SELECT owner_id FROM settlement.daily_summary
+    UNION
+    SELECT payee_id FROM settlement.payout
+)
+SELECT 'payment' AS relation, encode(uuid_send(y.payment_id), 'hex') AS key,
+    format('it is a %s of %s from %s to %s by %s, which settlement never asked for', y.kind, y.amount_minor, y.payer_id,
+        y.payee_id, y.caller) AS sentence
+FROM payment.payment AS y
+LEFT JOIN settlement.movement AS m ON substr(m.payment_id, 5) = encode(uuid_send(y.payment_id), 'hex')
+    AND m.refund_of IS NULL
+LEFT JOIN settlement.movement AS c
+    ON c.payment_id = y.reference AND y.kind = 'claim_repayment' AND c.kind = y.kind
+    AND (c.refund_id IS NULL OR substr(c.refund_id, 5) = encode(uuid_send(y.payment_id), 'hex'))
+WHERE y.kind IN ('merchant_fee', 'merchant_fee_exempt', 'clearing', 'shortfall', 'claim_offset', 'claim_repayment',
+        'transfer_fee', 'payout')
+    AND (y.captured_minor > 0 OR y.state IN ('IN_FLIGHT', 'RETURNED'))
+    AND m.payment_id IS NULL AND c.payment_id IS NULL
+    AND (y.caller = 'settlement' OR y.payer_id IN (SELECT merchant_id FROM known)
+        OR y.payee_id IN (SELECT merchant_id FROM known))
+LIMIT $1;
+
+-- name: refunds_outside_settlement
+SELECT 'refund' AS relation, f.payment_id AS key,
+    format('%s of a %s was given back, settlement asked for %s', f.amount_minor, f.kind, coalesce(m.amount_minor, 0)) AS sentence
+FROM (
+    SELECT encode(uuid_send(r.payment_id), 'hex') AS payment_id, y.kind, sum(r.amount_minor) AS amount_minor
+    FROM payment.refund AS r
+    JOIN payment.payment AS y ON y.payment_id = r.payment_id
+    JOIN settlement.movement AS w ON substr(w.payment_id, 5) = encode(uuid_send(y.payment_id), 'hex') AND w.refund_of IS NULL
+    WHERE r.state = 'SUCCEEDED' AND y.kind IN ('merchant_fee', 'merchant_fee_exempt', 'transfer_fee')
+    GROUP BY r.payment_id, y.kind
+) AS f
+LEFT JOIN (
+    SELECT substr(refund_of, 5) AS payment_id, sum(amount_minor) AS amount_minor
+    FROM settlement.movement WHERE refund_of IS NOT NULL AND state <> 'REFUSED' GROUP BY refund_of
+) AS m ON m.payment_id = f.payment_id
+WHERE f.amount_minor > coalesce(m.amount_minor, 0)
+LIMIT $1;
+
+-- name: payments_by_hand
+-- What operators moved of merchants that settlement has never settled with.
+SELECT y.caller, y.kind, count(*) AS payments, sum(y.captured_minor)::bigint AS amount_minor
+FROM payment.payment AS y
+LEFT JOIN settlement.movement AS m ON substr(m.payment_id, 5) = encode(uuid_send(y.payment_id), 'hex')
+    AND m.refund_of IS NULL
+WHERE y.kind IN ('merchant_fee', 'merchant_fee_exempt', 'clearing', 'shortfall', 'claim_offset', 'claim_repayment',
+        'transfer_fee', 'payout')
+    AND y.caller <> 'settlement' AND (y.captured_minor > 0 OR y.state IN ('IN_FLIGHT', 'RETURNED'))
+    AND m.payment_id IS NULL
+GROUP BY y.caller, y.kind
+ORDER BY y.caller, y.kind
 LIMIT $1;
 
 -- name: returns_against_refunds
@@ -347,8 +408,12 @@ FROM (
     SELECT payee_id, sum(offset_minor) AS offset_minor
     FROM settlement.payout WHERE state <> 'MADE' GROUP BY payee_id
 ) AS p
-FULL JOIN (SELECT payee_id, sum(offset_minor) AS offset_minor FROM settlement.claim GROUP BY payee_id) AS c
-    ON c.payee_id = p.payee_id
+FULL JOIN (
+    -- Whose payouts claims were offset against: their own, or those of who collects for them.
+    SELECT m.owner_id AS payee_id, sum(s.amount_minor) AS offset_minor
+    FROM settlement.claim_step AS s JOIN settlement.movement AS m ON m.payment_id = s.payment_id
+    WHERE s.kind = 'offset' GROUP BY m.owner_id
+) AS c ON c.payee_id = p.payee_id
 WHERE coalesce(p.offset_minor, 0) <> coalesce(c.offset_minor, 0)
     AND coalesce(p.payee_id, c.payee_id) NOT IN (SELECT payee_id FROM settlement.payout WHERE state = 'MADE')
 LIMIT $1;
@@ -358,6 +423,10 @@ SELECT o.position, o.payload
 FROM payment.outbox AS o
 WHERE o.topic = 'payment.payment' AND o.position <= $1
 ORDER BY o.position;
+
+-- name: untold_events
+-- What was committed and is not relayed yet.
+SELECT EXISTS (SELECT 1 FROM payment.outbox WHERE topic = 'payment.payment' AND position IS NULL);
 
 -- name: heard
 SELECT position, handled FROM settlement.subscription_cursor WHERE subscription = $1;
@@ -394,7 +463,7 @@ LEFT JOIN (
         SELECT payer_id AS owner_id, CASE kind WHEN 'clearing' THEN -captured_minor ELSE 0 END AS unsettled,
             CASE kind WHEN 'claim_offset' THEN -captured_minor
                 WHEN 'transfer_fee' THEN refunded_minor - captured_minor
-                WHEN 'payout' THEN CASE WHEN state IN ('IN_FLIGHT', 'CAPTURED') THEN -amount_minor ELSE 0 END
+                WHEN 'payout' THEN CASE state WHEN 'CAPTURED' THEN -amount_minor ELSE 0 END
                 ELSE 0 END AS settled,
             CASE kind WHEN 'shortfall' THEN -captured_minor ELSE 0 END AS claims
         FROM payment.payment

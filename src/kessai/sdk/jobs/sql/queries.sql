@@ -48,3 +48,21 @@ SELECT name, next_on FROM {schema}.job_due WHERE name = ANY($1::text[]);
 -- name: due_move
 UPDATE {schema}.job_due SET next_on = $3::date WHERE name = $1::text AND next_on = $2::date
 RETURNING name;
+
+-- name: due_pass
+WITH moved AS (
+    UPDATE {schema}.job_due SET next_on = $3::date WHERE name = $1::text AND next_on = $2::date
+    RETURNING name
+)
+INSERT INTO {schema}.job_idle (name, first_day, last_day, looked_at)
+SELECT m.name, $4::date, $5::date, $6::timestamptz
+FROM moved AS m
+ON CONFLICT (name, first_day) DO NOTHING
+RETURNING name;
+
+-- name: idle_newest
+SELECT name, first_day, last_day, looked_at
+FROM {schema}.job_idle
+WHERE $1::text IS NULL OR name = $1::text
+ORDER BY last_day DESC, looked_at DESC, name
+LIMIT $2::int;

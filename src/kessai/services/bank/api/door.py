@@ -20,11 +20,13 @@ from kessai.services.bank.api.files import (
     BankFile,
     BankFiles,
     FileLines,
+    FilePayees,
     GetFile,
     GetLineHistory,
     LineHistory,
     ListFileLines,
     ListFiles,
+    ListPayees,
     ListUnmatched,
     RejectFile,
     UnmatchedResults,
@@ -153,6 +155,11 @@ class Files(Protocol):
         """A file's lines in their order."""
         ...
 
+    @verb("GET /v1/bank/files/{file_id}/payees", scope="bank:approve", errors=("file_not_found",))
+    async def list_payees(self, request: ListPayees, /) -> FilePayees:
+        """Whom a file pays or debits, read from the very bytes that are approved: for approvers alone."""
+        ...
+
     @verb("GET /v1/bank/files/{file_id}/lines/{line}/history", scope="bank:read", errors=("file_line_not_found",))
     async def get_line_history(self, request: GetLineHistory, /) -> LineHistory:
         """Every step of a line, with its time."""
@@ -160,9 +167,9 @@ class Files(Protocol):
 
     @verb("POST /v1/bank/files/{file_id}/approve", scope="bank:approve",
           errors=("file_not_found", "approver_not_a_key", "approver_is_maker", "other_file_content",
-                  "file_not_approvable"))  # fmt: skip
+                  "approver_not_independent", "file_not_approvable", "file_too_late"))  # fmt: skip
     async def approve_file(self, request: ApproveFile, /) -> BankFile:
-        """Approve a file (承認); it is sent once as many different keys as it needs have."""
+        """Approve a file (承認); it is sent once as many keys of different persons as it needs have."""
         ...
 
     @verb("POST /v1/bank/files/{file_id}/reject", scope="bank:approve",

@@ -10,12 +10,14 @@ import msgspec
 from kessai.foundation.contract import Message, PageLimit
 from kessai.services.bank.api.words import (
     Cursor,
+    DepositType,
     FailureCode,
     FileId,
     FileState,
     InstructionKind,
     LineNumber,
     LineState,
+    OwnerKind,
     RecallState,
 )
 
@@ -41,6 +43,15 @@ class ListFiles(Message):
 
 class ListFileLines(Message):
     """A page of a file's lines, in their order."""
+
+    file_id: FileId
+    after: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """The last line of the page before."""
+    limit: PageLimit = 200
+
+
+class ListPayees(Message):
+    """A page of those whom a file pays or debits, in the file's order."""
 
     file_id: FileId
     after: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -162,6 +173,34 @@ class FileLines(Message):
     """A page, in the file's order."""
 
     lines: list[FileLine]
+
+
+class FilePayee(Message):
+    """Whom one line pays or debits, as the bank will read it."""
+
+    line: int
+    instruction_id: str
+    owner_kind: OwnerKind
+    owner_id: str
+    """The customer or merchant on whose account the instruction was given."""
+    bank_code: str
+    bank_name: str
+    branch_code: str
+    branch_name: str
+    deposit_type: DepositType
+    last_digits: str
+    """The last three of the account number."""
+    name: str
+    """The account's holder, in the half-width characters that the file has."""
+    amount_minor: int
+
+
+class FilePayees(Message):
+    """A page, in the file's order."""
+
+    content_sha256: str
+    """Of the bytes that these were read from: what an approval names."""
+    payees: list[FilePayee]
 
 
 class LineStep(Message):

@@ -28,7 +28,7 @@ class StatementDifference(Message):
     """An instruction's id; `opening`, `closing`, `statement`; or the bank's id of a line that is nothing of ours."""
     reason: str
     """`missing_there`, `missing_here`, `other_amount`, `unknown_line`, `opening_is_not_closing`, `does_not_add_up`,
-    `not_ours`, `statement_changed`."""
+    `not_ours`, `statement_changed`; `overdue`: it should have come to an end long ago."""
     ours_minor: int
     theirs_minor: int
     found_at: datetime

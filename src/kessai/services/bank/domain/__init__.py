@@ -13,7 +13,9 @@ from kessai.services.bank.domain.files import (
     judged,
     line_id,
     misfit,
+    misfit_of_file,
     prefix_of,
+    recall_of_refused,
     refusal_of,
     report_of,
 )
@@ -33,7 +35,7 @@ from kessai.services.bank.domain.instructions import (
     same_order,
 )
 from kessai.services.bank.domain.kana import writable
-from kessai.services.bank.domain.patience import AccountState, Doubt, Patience
+from kessai.services.bank.domain.patience import AccountState, Doubt, FilesDoubt, Patience
 from kessai.services.bank.domain.reconciliation import Difference, Entry, Side, compare
 from kessai.services.bank.domain.terms import FileTerms, RunTerms, load_terms
 
@@ -52,6 +54,7 @@ __all__ = [
     "Entry",
     "FileEntry",
     "FileTerms",
+    "FilesDoubt",
     "LineChange",
     "Patience",
     "Report",
@@ -70,9 +73,11 @@ __all__ = [
     "line_id",
     "load_terms",
     "misfit",
+    "misfit_of_file",
     "moved",
     "new_instruction",
     "prefix_of",
+    "recall_of_refused",
     "refusal_of",
     "report_of",
     "same_order",

@@ -13,6 +13,7 @@ from datetime import date, datetime
 
 from msgspec.structs import replace
 
+from kessai.sdk import zengin
 from kessai.services.bank.api import (
     BankFile,
     FailureCode,
@@ -65,6 +66,7 @@ _WORDS = {
     "returned": L.RETURNED,
     "recalled": L.RECALLED,
 }
+_KINDS = {InstructionKind.TRANSFER: zengin.Kind.TRANSFER, InstructionKind.DEBIT: zengin.Kind.DEBIT}
 RECALL_REFUSED = "recall_refused"
 _LATE = ("late", "too_late")
 RESULT_CODES: Mapping[int, FailureCode | None] = {
@@ -143,6 +145,20 @@ def judged(file: BankFile | None, line: FileLine | None, entry: FileEntry, now: 
     return LineChange(_advanced(line, state, entry, now), line.state)
 
 
+def misfit_of_file(file: BankFile, told: zengin.File) -> str | None:
+    """Why what came back is not the results of this debit file: nothing of it may be taken for one. None when it is.
+
+    The bytes that we sent have a 0, which means paid, in each line: only the trailer tells that nobody has answered.
+    """
+    header, trailer = told.header, told.trailer
+    ours = (_KINDS[file.kind], file.transfer_on, file.lines, file.total_minor)
+    if (header.kind, header.day, trailer.count, trailer.total) != ours or header.kind is not zengin.Kind.DEBIT:
+        return "result_file_of_another"
+    if not trailer.answered:
+        return "result_file_unanswered"
+    return None
+
+
 def misfit(file: BankFile | None, line: FileLine | None, entry: FileEntry) -> str | None:
     """Why an entry is about none of our lines; None when it is about this one."""
     if file is None:
@@ -162,7 +178,9 @@ def _advanced(line: FileLine, state: LineState, entry: FileEntry, now: datetime)
         code = FailureCode.RECALLED
     elif state in (L.REFUSED, L.FAILED, L.RETURNED):
         code = failure_of(entry.code)
-    recall = RecallState.DONE if state is L.RECALLED else line.recall
+    recall = recall_of_refused(line) if state is L.REFUSED else line.recall
+    if state is L.RECALLED:
+        recall = RecallState.DONE
     booked_on = entry.booked_on or line.booked_on
     return replace(
         line,
@@ -191,8 +209,14 @@ def report_of(line: FileLine) -> Report:
 
 
 def is_retried(line: FileLine, terms: RetryTerms) -> bool:
-    """Whether a line that the bank did not take goes into another file."""
-    return line.state is L.REFUSED and line.failure_code in terms.codes and line.attempt < terms.attempts_max
+    """Whether a line that the bank did not take goes into another file; not one that was called back meanwhile."""
+    may_be = line.failure_code in terms.codes and line.recall is None
+    return line.state is L.REFUSED and may_be and line.attempt < terms.attempts_max
+
+
+def recall_of_refused(line: FileLine) -> RecallState | None:
+    """What becomes of a line's recall when the bank does not take the line: its money stays, as was asked for."""
+    return RecallState.DONE if line.recall is RecallState.ASKED else line.recall
 
 
 def refusal_of(code: str | None) -> FailureCode:

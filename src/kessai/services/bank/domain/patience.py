@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import Annotated
 
@@ -34,6 +35,17 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """An instruction that has stood without an end so long, in business time, is asked about."""
     converge_within_s: Seconds = 86_400.0
     """The bound: an instruction without an end for longer, in business time, is an alarm."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesDoubt:
+    """Instructions by file whose day has come, and which have no end."""
+
+    instructions: int
+    oldest_on: date | None
+    """The first of their days."""
+    oldest_s: float
+    """Since that day's beginning, in business time."""
 
 
 @dataclass(frozen=True, slots=True)

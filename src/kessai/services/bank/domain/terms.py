@@ -60,6 +60,15 @@ class ConnectionTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     way: Literal["http", "folder"]
     folder: str
+    group: bool = False
+    """Whether the folder's group may read files there and take them away."""
+
+
+class AlarmTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When somebody is to look."""
+
+    overdue_after: Annotated[int, msgspec.Meta(ge=1, le=60)] = 5
+    """So many business days after its file's day, an instruction without an end is one too many."""
 
 
 class FileTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,6 +81,7 @@ class FileTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     retry: RetryTerms
     freeze: FreezeTerms
     connection: ConnectionTerms
+    alarm: AlarmTerms = AlarmTerms()
 
     def run(self, kind: InstructionKind) -> RunTerms:
         """Those of one kind of file."""
@@ -89,6 +99,10 @@ class FileTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         while self.cut_off_of(kind, day) < now:
             day = next_business_day(day)
         return day
+
+    def overdue_before(self, day: date) -> date:
+        """What goes with a file of a day before this one should have come to its end by `day`."""
+        return previous_business_day(day, self.alarm.overdue_after)
 
     def day_cut_off_on(self, kind: InstructionKind, day: date, now: datetime) -> date | None:
         """The day whose files are made on a business day; None while its cut-off is still to come."""

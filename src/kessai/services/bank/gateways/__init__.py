@@ -42,5 +42,5 @@ __all__ = [
 def files_of(terms: FileTerms, online: Destination | None) -> BankFiles:
     """The way for files that the terms name; over HTTP to the bank that is spoken to online."""
     if terms.connection.way == "folder":
-        return FolderFiles(Path(terms.connection.folder))
+        return FolderFiles(Path(terms.connection.folder), group=terms.connection.group)
     return NoFiles() if online is None else HttpFiles(files_destination(online))

@@ -63,8 +63,8 @@ class BankFiles(Protocol):
         """Whether there is one at all."""
         ...
 
-    async def send(self, file_id: str, content: bytes) -> None:
-        """Hand a file over, under its id; handing over the same again changes nothing."""
+    async def send(self, file_id: str, content: bytes, at: datetime) -> None:
+        """Hand a file over, under its id, as of business time `at`; handing over the same again changes nothing."""
         ...
 
     async def find(self, file_id: str) -> str | None:
@@ -100,9 +100,9 @@ class NoFiles:
         """Never."""
         return False
 
-    async def send(self, file_id: str, content: bytes) -> None:
+    async def send(self, file_id: str, content: bytes, at: datetime) -> None:
         """Not possible."""
-        raise _none(file_id, len(content))
+        raise _none(file_id, len(content), at)
 
     async def find(self, file_id: str) -> str | None:
         """Not possible."""

@@ -33,11 +33,16 @@ from kessai.services.bank.gateways.files import (
 
 T = TypeVar("T")
 
+OURS, OURS_AND_GROUPS = (0o600, 0o700), (0o660, 0o770)
+"""Who may read a file, and who may enter a folder and take a file away: names and account numbers are in them."""
+
 
 class FolderFiles:
     """Files over a drop folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, group: bool = False) -> None:
+        """`group`: the folder's group, such as an SFTP server's, may read and take away what we put there."""
+        self._modes = OURS_AND_GROUPS if group else OURS
         self._in = folder / "in"
         self._taken = folder / "taken"
         self._out = folder / "out"
@@ -47,8 +52,9 @@ class FolderFiles:
         """Always."""
         return True
 
-    async def send(self, file_id: str, content: bytes) -> None:
-        """Put a file there; one that lies there, or was taken, is left as it is."""
+    async def send(self, file_id: str, content: bytes, at: datetime) -> None:
+        """Put a file there; one that lies there, or was taken, is left as it is. `at` is nothing to a folder."""
+        del at
 
         def put() -> None:
             digest = hashlib.sha256(content).hexdigest()
@@ -56,7 +62,7 @@ class FolderFiles:
             if known not in (None, digest):
                 raise KeyReused
             if known is None:
-                _write(self._in / f"{file_id}.txt", content)
+                self._write(self._in / f"{file_id}.txt", content)
 
         await _in_thread(put, changes=True)
 
@@ -77,13 +83,13 @@ class FolderFiles:
         """Put a request there; what the bank says of it is an entry, too."""
         words = recall_of(line)
 
-        def put() -> None:
+        def put() -> bool:
             name = f"{words.id}.recall.json"
             if not any((folder / name).exists() for folder in (self._in, self._taken)):
-                _write(self._in / name, msgspec.json.encode(words))
+                self._write(self._in / name, msgspec.json.encode(words))
+            return not (self._out / f"{words.id}.recall-refused.json").exists()
 
-        await _in_thread(put, changes=True)
-        return True
+        return await _in_thread(put, changes=True)
 
     async def statement(self, day: date, at: datetime) -> BankStatement | None:
         """A day of our account, None while it is not there."""
@@ -102,6 +108,24 @@ class FolderFiles:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+    def _write(self, file: Path, content: bytes) -> None:
+        file_mode, folder_mode = self._modes
+        if not file.parent.exists():
+            file.parent.mkdir(parents=True)
+            file.parent.chmod(folder_mode)
+        part = file.with_name(f".{file.name}.part")
+        with open(part, "wb", opener=_private) as out:  # Path.open takes no opener
+            os.fchmod(out.fileno(), file_mode)
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        part.rename(file)
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _digest(self, file_id: str) -> str | None:
         for folder in (self._taken, self._in, self._taken):  # it may be taken away while we look
@@ -130,19 +154,8 @@ class FolderFiles:
                 yield file
 
 
-def _write(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
-    with part.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    part.rename(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _decoded(file: Path, kind: type[T]) -> T:

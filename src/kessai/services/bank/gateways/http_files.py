@@ -72,9 +72,10 @@ class HttpFiles:
         """Whether there is a bank at all."""
         return self._open_way is not None
 
-    async def send(self, file_id: str, content: bytes) -> None:
+    async def send(self, file_id: str, content: bytes, at: datetime) -> None:
         """Hand a file over, under its id."""
-        answer = await self._way.call("PUT", f"/v1/files/{file_id}", msgspec.Raw(content))
+        query = urlencode({"at": at.isoformat()})
+        answer = await self._way.call("PUT", f"/v1/files/{file_id}?{query}", msgspec.Raw(content))
         if answer.status == CONFLICT and _problem(answer, file_id):
             raise KeyReused
         if _understood(answer, _Received).id != file_id:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from kessai.foundation.call import current_call
-from kessai.foundation.clock import Clock
+from kessai.foundation.clock import TOKYO, Clock
 from kessai.foundation.db import Connection, Database
 from kessai.foundation.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from kessai.foundation.events import wake
@@ -43,6 +44,7 @@ from kessai.services.bank.api import (
     UnmatchedResults,
 )
 from kessai.services.bank.domain import AT_BANK, UNSENT, LineChange, Report, advanced
+from kessai.services.bank.gateways.persons import Persons
 from kessai.services.bank.store import files as file_store
 from kessai.services.bank.workflows import (
     Deps,
@@ -55,6 +57,7 @@ from kessai.services.bank.workflows import (
     send_file,
     write_steps,
 )
+from kessai.services.identity.api import ShareHands
 
 T = TypeVar("T")
 
@@ -71,6 +74,14 @@ _NEWEST_POSITION = 2**63 - 1
 _FILE = re.compile(r"[0-9a-f]{32}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Hands:
+    """Other keys that approved a file before, and those of them that whoever approves now may hold as well."""
+
+    others: frozenset[str]
+    shared: frozenset[str]
+
+
 class FileDesk:
     """What the verbs about files do."""
 
@@ -79,6 +90,7 @@ class FileDesk:
     _vault: Vault
     _deps: Deps
     _engine: Engine[Deps]
+    _persons: Persons | None
 
     async def list_files(self, request: ListFiles, /) -> BankFiles:
         """Files to the bank, the newest first."""
@@ -118,22 +130,41 @@ class FileDesk:
     # -- approvals ----------------------------------------------------------------------------------------------
 
     async def approve_file(self, request: ApproveFile, /) -> BankFile:
-        """Approve a file; it is sent once as many different keys as it needs have."""
+        """Approve a file; it is sent once as many keys of different persons as it needs have."""
         by = current_call().caller
+        hands = _Hands(frozenset(), frozenset())
+
+        async def look() -> None:
+            nonlocal hands
+            hands = await self._hands(request.file_id, by)
 
         async def write(connection: Connection, now: datetime) -> BankFile:
             file = await _file(connection, request.file_id)
             _require_may_approve(file, request, by)
-            approvals = await file_store.approvals_of(connection, file.file_id)
-            if by in (each.approver for each in approvals):
+            approvers = {each.approver for each in await file_store.approvals_of(connection, file.file_id)}
+            if by in approvers:
                 return file
-            _require_approvable(file)
+            if not approvers <= hands.others:
+                raise Overtaken  # somebody approved it just now: whose hands that was is to be looked at
+            _require_other_hands(hands)
+            _require_approvable(file, now)
             return await self._approve(connection, file, by, now)
 
-        file = await self._changed(write)
+        file = await self._changed(write, look)
         if file.state is FileState.APPROVED:
             await self._send(file)
         return await self.get_file(GetFile(file_id=request.file_id))
+
+    async def _hands(self, file_id: str, by: str) -> _Hands:
+        """Who approved the file before, and which of their keys may be in the same hands."""
+        found = await self._database.transaction(
+            store.ROLE, lambda connection: file_store.approvals_of(connection, file_id)
+        )
+        others = frozenset(each.approver for each in found) - {by}
+        if self._persons is None or not others or not by.startswith(KEY_PREFIX):
+            return _Hands(others, frozenset())
+        shared = await self._persons.share_hands(ShareHands(key_id=by, others=sorted(others)))
+        return _Hands(others, frozenset(shared.key_ids))
 
     async def _approve(self, connection: Connection, file: BankFile, by: str, now: datetime) -> BankFile:
         """One more approval; with the last one the file and its lines are APPROVED."""
@@ -215,9 +246,15 @@ class FileDesk:
 
     # -- parts --------------------------------------------------------------------------------------------------
 
-    async def _changed(self, write: Callable[[Connection, datetime], Awaitable[T]]) -> T:
-        """Write in a transaction; once more where something was changed meanwhile."""
+    async def _changed(
+        self,
+        write: Callable[[Connection, datetime], Awaitable[T]],
+        look: Callable[[], Awaitable[None]] | None = None,
+    ) -> T:
+        """Write in a transaction; once more where something was changed meanwhile. `look` comes before each time."""
         for _ in range(ATTEMPTS_MAX):
+            if look is not None:
+                await look()
             now = self._clock.now()
             try:
                 done = await self._database.transaction(store.ROLE, lambda connection, now=now: write(connection, now))
@@ -265,9 +302,16 @@ def _require_may_approve(file: BankFile, request: ApproveFile, by: str) -> None:
         raise Conflict("other_file_content", "The file has another content than the one that is approved here.")
 
 
-def _require_approvable(file: BankFile) -> None:
+def _require_other_hands(hands: _Hands) -> None:
+    if hands.shared:
+        raise Refused("approver_not_independent", "The same person may hold the key that approved this file before.")
+
+
+def _require_approvable(file: BankFile, now: datetime) -> None:
     if file.state is not FileState.MADE:
         raise Conflict("file_not_approvable", "The file does not wait for approvals.", state=file.state)
+    if file.transfer_on < now.astimezone(TOKYO).date():
+        raise Refused("file_too_late", "Its day is over: what is in it goes with the next files.")
 
 
 async def _asked_back(connection: Connection, file: BankFile, line: FileLine, now: datetime) -> FileLine:

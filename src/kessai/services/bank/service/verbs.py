@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from kessai.foundation.calendar import is_business_day
 from kessai.foundation.call import current_call
-from kessai.foundation.clock import Clock
+from kessai.foundation.clock import TOKYO, Clock
 from kessai.foundation.db import Connection, Database
 from kessai.foundation.errors import Invalid, KeyReused, NotFound, Refused, Unavailable, Unknown
 from kessai.foundation.events import wake
@@ -46,6 +46,7 @@ from kessai.services.bank.domain import (
     Difference,
     Doubt,
     Entry,
+    FilesDoubt,
     FileTerms,
     Patience,
     compare,
@@ -57,8 +58,10 @@ from kessai.services.bank.domain import (
 )
 from kessai.services.bank.effects import PARTNER, BankEffects, PartnerBank
 from kessai.services.bank.gateways import BankConnection, BankFiles, NoFiles
+from kessai.services.bank.gateways.persons import Persons
 from kessai.services.bank.service.accounts import AccountDesk, away, derived, no_account
 from kessai.services.bank.service.files import FileDesk
+from kessai.services.bank.service.payees import PayeeDesk
 from kessai.services.bank.service.statements import StatementDesk
 from kessai.services.bank.store import files as file_store
 from kessai.services.bank.workflows import (
@@ -81,7 +84,7 @@ UNANSWERED = (InstructionState.ACCEPTED, InstructionState.UNKNOWN)
 OPEN_STATES = (*UNANSWERED, InstructionState.SENT)
 
 
-class BankService(AccountDesk, FileDesk, StatementDesk):
+class BankService(AccountDesk, FileDesk, PayeeDesk, StatementDesk):
     """銀行接続. Any number of processes may run one on the same database."""
 
     def __init__(
@@ -94,11 +97,16 @@ class BankService(AccountDesk, FileDesk, StatementDesk):
         *,
         files: BankFiles | None = None,
         terms: FileTerms | None = None,
+        persons: Persons | None = None,
         lease_s: float = LEASE_S,
         hook: FlushHook | None = None,
         **engine: Any,
     ) -> None:
-        """`files`: the way for files, none by default; `terms`: what was agreed about them (`config/bank.toml`)."""
+        """`files`: the way for files, none by default; `terms`: what was agreed about them (`config/bank.toml`).
+
+        `persons`: who knows which keys one person may hold; without it any two keys are two persons'.
+        """
+        self._persons = persons
         self._database = database
         self._clock = clock
         self._vault = vault
@@ -242,6 +250,16 @@ class BankService(AccountDesk, FileDesk, StatementDesk):
         found = await store.doubt(self._database, self._clock.now())
         if found.oldest_s > self._patience.converge_within_s:
             log.error("bank_outcome_open_too_long", instructions=found.instructions, oldest_s=found.oldest_s)
+        return found
+
+    async def files_doubt(self) -> FilesDoubt:
+        """What of files whose day has come has no end yet; an alarm when that is too many days ago."""
+        now = self._clock.now()
+        found = await file_store.files_in_doubt(self._database, now)
+        overdue_before = self._deps.terms.overdue_before(now.astimezone(TOKYO).date())
+        if found.oldest_on is not None and found.oldest_on < overdue_before:
+            oldest_on = found.oldest_on.isoformat()
+            log.error("bank_file_lines_open_too_long", instructions=found.instructions, oldest_on=oldest_on)
         return found
 
     async def collect(self) -> int:

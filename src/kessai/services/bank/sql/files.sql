@@ -24,6 +24,11 @@ SELECT count(*) AS instructions, coalesce(sum(amount_minor), 0)::bigint AS total
 FROM bank.instruction
 WHERE kind = $1 AND transfer_on <= $2 AND transfer_on IS NOT NULL AND file_id IS NULL AND state = 'ACCEPTED'
 
+-- name: files_in_doubt
+SELECT count(*) AS instructions, min(transfer_on) AS oldest_on
+FROM bank.instruction
+WHERE state IN ('ACCEPTED', 'UNKNOWN', 'SENT') AND transfer_on <= $1
+
 -- name: hold_waiting
 UPDATE bank.instruction
 SET attempt = attempt
@@ -40,8 +45,9 @@ RETURNING i.instruction_id
 
 -- name: requeue_instructions
 UPDATE bank.instruction AS i
-SET transfer_on = u.transfer_on, file_id = NULL, file_line = NULL
-FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::date[]) AS u (instruction_id, kind, file_id, transfer_on)
+SET transfer_on = u.transfer_on, file_id = NULL, file_line = NULL, attempt = u.attempt
+FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::date[], $5::int[])
+    AS u (instruction_id, kind, file_id, transfer_on, attempt)
 WHERE i.instruction_id = u.instruction_id AND i.kind = u.kind AND i.file_id = u.file_id AND i.state = 'ACCEPTED'
 RETURNING i.instruction_id
 

@@ -78,7 +78,9 @@ WITH before AS (
 ), both_sides AS (
     SELECT o.instruction_id, o.kind, o.moved_minor AS ours_minor, coalesce(t.moved_minor, 0) AS theirs_minor,
         (o.state IN ('ACCEPTED', 'UNKNOWN', 'SENT') OR o.updated_at >= $2)
-            AND abs(coalesce(t.moved_minor, 0)) IN (0, o.amount_minor) AS under_way
+            AND coalesce(t.moved_minor, 0) IN (0, CASE o.kind WHEN 'debit' THEN o.amount_minor ELSE -o.amount_minor END)
+            AS under_way,
+        o.state IN ('ACCEPTED', 'UNKNOWN', 'SENT') AND o.transfer_on < $5 AS overdue
     FROM ours AS o
     LEFT JOIN theirs AS t ON t.instruction_id = o.instruction_id AND t.kind = o.kind
 ), total AS (
@@ -87,7 +89,7 @@ WITH before AS (
 ), differing AS (
     SELECT instruction_id, kind, ours_minor, theirs_minor
     FROM both_sides
-    WHERE ours_minor <> theirs_minor AND NOT under_way
+    WHERE coalesce(overdue, false) OR (ours_minor <> theirs_minor AND NOT under_way)
     ORDER BY kind, instruction_id
     LIMIT $4
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time
 
 import asyncpg
 
+from kessai.foundation.clock import TOKYO
 from kessai.foundation.db import Connection, Database, load_queries
 from kessai.foundation.events import outbox_insert
 from kessai.foundation.ids import bare
@@ -28,7 +29,7 @@ from kessai.services.bank.api import (
     RecallState,
     UnmatchedResult,
 )
-from kessai.services.bank.domain import Change, LineChange, Unmatched, prefix_of
+from kessai.services.bank.domain import Change, FilesDoubt, LineChange, Unmatched, prefix_of
 from kessai.services.bank.store import ROLE, SCHEMA, instruction_of, new_row
 
 _SQL = load_queries("kessai.services.bank", file="sql/files.sql")
@@ -75,20 +76,34 @@ async def count_waiting(database: Database, kind: InstructionKind, until: date) 
     return row["instructions"], row["total_minor"]
 
 
+async def files_in_doubt(database: Database, now: datetime) -> FilesDoubt:
+    """Instructions by file of days up to today's that have no end; `now` is business time."""
+    (row,) = await database.fetch(ROLE, _SQL["files_in_doubt"], now.astimezone(TOKYO).date())
+    oldest_on = row["oldest_on"]
+    oldest_s = 0.0 if oldest_on is None else (now - datetime.combine(oldest_on, time(), TOKYO)).total_seconds()
+    return FilesDoubt(row["instructions"], oldest_on, oldest_s)
+
+
 async def hold_waiting(connection: Connection, instruction: Instruction) -> bool:
     """Keep an instruction from going into a file until the transaction's end; False when it does not wait any more."""
     held = await connection.fetch(_SQL["hold_waiting"], [bare(instruction.instruction_id)], instruction.kind.value)
     return bool(held)
 
 
-async def requeue(connection: Connection, lines: Sequence[FileLine], kind: InstructionKind, day: date) -> int:
-    """Let the instructions of lines wait for a file of another day; gives how many do."""
+async def requeue(
+    connection: Connection, lines: Sequence[FileLine], kind: InstructionKind, day: date, *, sent: bool
+) -> int:
+    """Let the instructions of lines wait for a file of another day; gives how many do.
+
+    Of a file that was not `sent` the attempt was none.
+    """
     rows = await connection.fetch(
         _SQL["requeue_instructions"],
         [bare(each.instruction_id) for each in lines],
         [kind.value] * len(lines),
         [bare(each.file_id) for each in lines],
         [day] * len(lines),
+        [each.attempt if sent else each.attempt - 1 for each in lines],
     )
     return len(rows)
 

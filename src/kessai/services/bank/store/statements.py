@@ -77,11 +77,12 @@ async def list_days(database: Database, before: date, limit: int) -> list[Statem
 
 
 async def ours_beside_theirs(
-    connection: Connection, day: date, until: datetime, since: datetime
+    connection: Connection, day: date, until: datetime, since: datetime, overdue_before: date
 ) -> tuple[int, list[Differing]]:
     """What our rows say was moved from the first day's beginning `since` to a day's end `until`, and instructions on
-    which the statements up to that day say otherwise. One that was under way at the day's end is where they have it."""
-    rows = await connection.fetch(_SQL["ours_beside_theirs"], day, until, since, DIFFERENCES_MAX)
+    which the statements up to that day say otherwise. One that was under way at the day's end is where they have it;
+    one by a file of a day before `overdue_before` is listed all the same."""
+    rows = await connection.fetch(_SQL["ours_beside_theirs"], day, until, since, DIFFERENCES_MAX, overdue_before)
     found = [
         Differing(
             prefix_of(InstructionKind(row["kind"])) + row["instruction_id"].hex, row["ours_minor"], row["theirs_minor"]

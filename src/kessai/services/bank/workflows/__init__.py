@@ -16,6 +16,7 @@ from kessai.services.bank.workflows.instructing import (
     unconfirmed,
     write_steps,
 )
+from kessai.services.bank.workflows.making import ENCODING
 from kessai.services.bank.workflows.running import run_results, run_send
 from kessai.services.bank.workflows.sending import (
     FileOrder,
@@ -28,6 +29,7 @@ from kessai.services.bank.workflows.sending import (
 from kessai.services.bank.workflows.stating import run_statement
 
 __all__ = [
+    "ENCODING",
     "Deps",
     "FileOrder",
     "Noted",

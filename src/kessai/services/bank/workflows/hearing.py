@@ -32,6 +32,8 @@ from kessai.services.bank.domain import (
     advanced,
     is_retried,
     judged,
+    misfit_of_file,
+    recall_of_refused,
     refusal_of,
     report_of,
 )
@@ -206,7 +208,12 @@ class Hearing:
         for line in self._of(file):
             if line.state in (LineState.APPROVED, LineState.SENT):
                 after = replace(
-                    line, state=LineState.REFUSED, failure_code=code, version=line.version + 1, updated_at=self._now
+                    line,
+                    state=LineState.REFUSED,
+                    failure_code=code,
+                    recall=recall_of_refused(line),
+                    version=line.version + 1,
+                    updated_at=self._now,
                 )
                 self._change_line(LineChange(after, line.state))
         self._change_file(replace(self._files[file.file_id], state=FileState.REFUSED, code=entry.code or "not_taken"))
@@ -218,6 +225,9 @@ class Hearing:
         except zengin.ZenginError as error:
             log.error("bank_result_file_unread", file_id=file.file_id, line=error.line, code=error.code)
             self._set_aside(entry, "result_file_unreadable")
+            return
+        if (reason := misfit_of_file(file, told)) is not None:
+            self._set_aside(entry, reason)
             return
         for number, record in enumerate(told.lines, 1):
             self._apply(_result_of(entry, number, record), number)
@@ -301,14 +311,15 @@ class Hearing:
         for file_id, group in by_file.items():
             file = self._files[file_id]
             day = deps.terms.day_for(file.kind, file.transfer_on, self._now)
-            if await file_store.requeue(connection, group, file.kind, day) != len(group):
+            if await file_store.requeue(connection, group, file.kind, day, sent=True) != len(group):
                 states = [known[each.instruction_id].state for each in group]
                 log.error("bank_line_not_retried", file_id=file_id, states=states)
 
 
 def _result_of(entry: FileEntry, number: int, record: zengin.Line) -> FileEntry:
     """A record of a result file, in the words of the other entries."""
-    code = RESULT_CODES.get(-1 if record.result is None else record.result)
+    assert record.result is not None, "a file without results is set aside"
+    code = RESULT_CODES.get(record.result)
     return FileEntry(
         position=entry.position,
         file_id=entry.file_id,

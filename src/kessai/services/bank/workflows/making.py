@@ -13,6 +13,7 @@ from datetime import date, datetime
 from msgspec.structs import replace
 
 from kessai.foundation.calendar import business_day_on_or_before
+from kessai.foundation.clock import TOKYO
 from kessai.foundation.contract import Message
 from kessai.foundation.db import Connection
 from kessai.foundation.errors import Unavailable
@@ -75,10 +76,15 @@ class Made(Message, frozen=True):
 
 
 def day_of(deps: Deps, kind: InstructionKind, day: date) -> date | None:
-    """The day whose files are made on a day; None: it is no business day, or the cut-off is still to come."""
-    if business_day_on_or_before(day) != day:
+    """The day whose files are made on a day; None: it is no business day, or the cut-off is still to come.
+
+    No file is made of a day that is over: a run that comes too late for its own makes those of the first day whose
+    cut-off is not past, with what was left of the days before. Whether a file of today is in time, the bank says.
+    """
+    now = deps.clock.now()
+    if business_day_on_or_before(day) != day or (its := deps.terms.day_cut_off_on(kind, day, now)) is None:
         return None
-    return deps.terms.day_cut_off_on(kind, day, deps.clock.now())
+    return its if now.astimezone(TOKYO).date() <= its else deps.terms.day_for(kind, its, now)
 
 
 # -- activities -------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from kessai.services.bank.store import files as file_store
 from kessai.services.bank.workflows.deps import Deps
 from kessai.services.bank.workflows.hearing import collect_files, count_told, recover_results
 from kessai.services.bank.workflows.making import KINDS, Made, MakingOrder, count_due, day_of, make_file, tell_progress
+from kessai.services.bank.workflows.recalling import ask_again
 from kessai.services.bank.workflows.sending import FileOrder, discard, send_file
 
 AWAY = Retry(delay_s=0.5, delay_s_max=10.0)
@@ -99,6 +100,7 @@ async def hear_results(activity: Activity[Deps], order: JobOrder) -> Counted:
     deps = activity.deps
     heard = await collect_files(deps)
     heard += await recover_results(deps, order.day)
+    await ask_again(deps)
     await progress(deps.database, deps.clock, order, done=heard, total=heard)
     return Counted(done=heard)
 

@@ -10,18 +10,20 @@ from datetime import date, datetime
 
 from msgspec.structs import replace
 
+from kessai.foundation.clock import TOKYO
 from kessai.foundation.contract import Message
 from kessai.foundation.db import Connection
 from kessai.foundation.errors import Unavailable
 from kessai.foundation.events import wake
 from kessai.sdk.workflow import Activity, Retry, Workflow, define
 from kessai.services.bank import store
-from kessai.services.bank.api import BankFile, FileLine, FileState, LineState
+from kessai.services.bank.api import BankFile, FileState, LineState
 from kessai.services.bank.domain import UNSENT, line_id
 from kessai.services.bank.store import files as file_store
 from kessai.services.bank.store.files import content_context
 from kessai.services.bank.workflows.deps import Deps
 from kessai.services.bank.workflows.making import ENCODING
+from kessai.services.bank.workflows.recalling import ask_for
 
 PAUSE_S = 0.5
 PAUSE_S_MAX = 10.0
@@ -59,7 +61,7 @@ async def send_file(wf: Workflow[Deps], order: FileOrder) -> FileNoted:
     """Have the bank take an approved file, however long it is away."""
     begun = await wf.activity(begin_sending, order, tx=True)
     if begun.state is not FileState.SENDING:
-        return begun  # it was discarded, or sent long ago
+        return begun  # it was discarded, sent long ago, or its day is over
     retry = Retry(delay_s=PAUSE_S, delay_s_max=PAUSE_S_MAX)
     await wf.activity(hand_over, order, retry=retry)
     return await wf.activity(note_sent, order, tx=True)
@@ -78,7 +80,8 @@ async def begin_sending(activity: Activity[Deps], order: FileOrder) -> FileNoted
     """Write down that from here on the bank may have it."""
     deps, now = activity.deps, activity.deps.clock.now()
     file = (await file_store.load_files(activity.connection, [order.file_id]))[order.file_id]
-    if file.state is not FileState.APPROVED:
+    is_over = file.transfer_on < now.astimezone(TOKYO).date()
+    if file.state is not FileState.APPROVED or is_over:  # then the next run of bank.send gives it up
         return FileNoted(state=file.state)
     after = replace(file, state=FileState.SENDING, version=file.version + 1)
     await _write(activity.connection, after, now)
@@ -87,8 +90,14 @@ async def begin_sending(activity: Activity[Deps], order: FileOrder) -> FileNoted
 
 
 async def hand_over(activity: Activity[Deps], order: FileOrder) -> None:
-    """Send the file, unless the bank has it already."""
+    """Send the file, unless the bank has it, or has refused it meanwhile: then what is in it goes with another one."""
     deps, file_id = activity.deps, order.file_id
+
+    async def read(connection: Connection) -> FileState:
+        return (await file_store.load_files(connection, [file_id]))[file_id].state
+
+    if await deps.database.transaction(store.ROLE, read) is not FileState.SENDING:
+        return
     if file_id in deps.untold:
         deps.untold.discard(file_id)
     elif (found := await deps.files.find(file_id)) is not None:
@@ -96,7 +105,7 @@ async def hand_over(activity: Activity[Deps], order: FileOrder) -> None:
         return
     sealed = await file_store.sealed_content(deps.database, file_id)
     content = deps.vault.open(sealed, context=content_context(file_id)).encode(ENCODING)
-    await deps.files.send(file_id, content)
+    await deps.files.send(file_id, content, deps.clock.now())
 
 
 async def note_sent(activity: Activity[Deps], order: FileOrder) -> FileNoted:
@@ -114,13 +123,7 @@ async def note_sent(activity: Activity[Deps], order: FileOrder) -> FileNoted:
 
 async def ask_back(activity: Activity[Deps], order: RecallOrder) -> RecallAsked:
     """Ask for it; under the line's own id, so that it is asked once."""
-    deps, place = activity.deps, (order.file_id, order.line)
-
-    async def read(connection: Connection) -> FileLine:
-        return (await file_store.load_lines(connection, [place]))[place]
-
-    line = await deps.database.transaction(store.ROLE, read)
-    return RecallAsked(known=await deps.files.recall(line))
+    return RecallAsked(known=await ask_for(activity.deps, (order.file_id, order.line)))
 
 
 async def _write(connection: Connection, file: BankFile, now: datetime) -> None:
@@ -141,7 +144,7 @@ async def discard(connection: Connection, file: BankFile, day: date, *, caller: 
     if not await file_store.write_files(connection, [after], caller, now):
         return False
     lines = await file_store.lines_of(connection, file.file_id, 0, file.lines)
-    await file_store.requeue(connection, lines, file.kind, day)
+    await file_store.requeue(connection, lines, file.kind, day, sent=False)
     for was in (LineState.MADE, LineState.APPROVED):
         await file_store.move_lines(connection, file.file_id, was, LineState.DISCARDED, now)
     return True

@@ -99,7 +99,7 @@ async def look_at_day(activity: Activity[Deps], order: DayOrder) -> DayLooked:
         if known is None:
             lines = await _correlated(connection, told.lines)
             await statements.insert_day(connection, _new_day(told, now), lines)
-        return await compare_day(connection, day, now, told)
+        return await compare_day(connection, day, now, told, deps.terms.overdue_before(day))
 
     looked = await deps.database.transaction(store.ROLE, write)
     open_ones = [each for each in looked.differences if each.resolved_at is None]
@@ -158,21 +158,23 @@ def _new_day(told: BankStatement, now: datetime) -> StatementDay:
     )
 
 
-async def compare_day(connection: Connection, day: date, now: datetime, told: BankStatement) -> StatementDay:
+async def compare_day(
+    connection: Connection, day: date, now: datetime, told: BankStatement, overdue_before: date
+) -> StatementDay:
     """Compare a day that was imported with our own rows, and write down what differs; gives the day."""
     known, first = await statements.load_day(connection, day), await statements.first_day(connection)
     assert known is not None
     assert first is not None
     before = await statements.days_before(connection, day, 1)
     moved, differing = await statements.ours_beside_theirs(
-        connection, day, _midnight(day + ONE_DAY), _midnight(first.day)
+        connection, day, _midnight(day + ONE_DAY), _midnight(first.day), overdue_before
     )
     ours = first.opening_minor + moved
     found = {each.about: each for each in _sums(known, before, told, now)}
     for about, amount in await statements.unknown_lines(connection, day):
         found[about] = _difference(about, "unknown_line", 0, amount, now)
     for each in differing:
-        reason = "other_amount" if each.ours_minor and each.theirs_minor else _missing(each.ours_minor)
+        reason = _reason(each.ours_minor, each.theirs_minor)
         found[each.instruction_id] = _difference(each.instruction_id, reason, each.ours_minor, each.theirs_minor, now)
     if ours != known.closing_minor and "closing" not in found:
         found["closing"] = _difference("closing", "not_ours", ours, known.closing_minor, now)
@@ -201,7 +203,11 @@ def _sums(
     return found
 
 
-def _missing(ours_minor: int) -> str:
+def _reason(ours_minor: int, theirs_minor: int) -> str:
+    if ours_minor == theirs_minor:
+        return "overdue"
+    if ours_minor and theirs_minor:
+        return "other_amount"
     return "missing_there" if ours_minor else "missing_here"
 
 

@@ -1,4 +1,7 @@
-"""The payment service's verbs, and the errors of each in order of precedence: one Protocol a family, joined in one."""
+"""The payment service's verbs, and the errors of each in order of precedence: one Protocol a family, joined in one.
+
+What moves merchants' money with no customer in it stands under a scope of its own, whichever verb it is asked of.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from kessai.services.payment.api.merchants import MovedMerchants, MoveMerchants,
 from kessai.services.payment.api.orders import NetPayments
 from kessai.services.payment.api.refusals import (
     AMOUNT,
+    APPROVAL,
     AVAILABLE,
     BANK,
     BUSY,
@@ -58,6 +62,7 @@ from kessai.services.payment.api.requests import (
     Transfer,
     Withdraw,
 )
+from kessai.services.payment.api.words import SETTLEMENT_MOVE
 
 
 class Charges(Protocol):
@@ -161,31 +166,32 @@ class Movements(Protocol):
 class MerchantMovements(Protocol):
     """Fees, clearings, payouts and claims of merchants, and operators' corrections."""
 
-    @verb("POST /v1/merchant-fees", scope="payment:write", moves_value=True, status=201,
+    @verb("POST /v1/merchant-fees", scope=SETTLEMENT_MOVE, moves_value=True, status=201,
           errors=(*AMOUNT, *LEDGER))  # fmt: skip
     async def charge_merchant_fee(self, request: ChargeMerchantFee, /) -> PaymentRecord:
         """Take a fee from a merchant's unsettled sales."""
         ...
 
-    @verb("POST /v1/clearings", scope="payment:write", moves_value=True, status=201,
+    @verb("POST /v1/clearings", scope=SETTLEMENT_MOVE, moves_value=True, status=201,
           errors=(*AMOUNT, *LEDGER))  # fmt: skip
     async def clear_sales(self, request: ClearSales, /) -> PaymentRecord:
         """Make unsettled sales settled."""
         ...
 
-    @verb("POST /v1/payouts", scope="payment:write", moves_value=True, status=201,
+    @verb("POST /v1/payouts", scope=SETTLEMENT_MOVE, moves_value=True, status=201,
           errors=("malformed_id", *AMOUNT, *AVAILABLE, "idempotency_key_reused", *LEDGER, *BANK))  # fmt: skip
     async def pay_out(self, request: PayOut, /) -> PaymentRecord:
         """Send settled sales to a merchant's bank account, at once or on a day."""
         ...
 
-    @verb("POST /v1/claim-repayments", scope="payment:write", moves_value=True, status=201,
-          errors=("unknown_source", *AMOUNT, "instrument_required", *AVAILABLE, *LEDGER, *BANK))  # fmt: skip
+    @verb("POST /v1/claim-repayments", scope=SETTLEMENT_MOVE, moves_value=True, status=201,
+          errors=("unknown_source", "approval_required", *AMOUNT, "instrument_required", *AVAILABLE, *APPROVAL, *LEDGER,
+                  *BANK))  # fmt: skip
     async def repay_claim(self, request: RepayClaim, /) -> PaymentRecord:
         """Pay back what a merchant owes the platform."""
         ...
 
-    @verb("POST /v1/merchant-movements", scope="payment:write", moves_value=True, batch=True)
+    @verb("POST /v1/merchant-movements", scope=SETTLEMENT_MOVE, moves_value=True, batch=True)
     async def move_merchants(self, request: MoveMerchants, /) -> MovedMerchants:
         """Fees, clearings and the like of many merchants at once; each is refused by itself, and said so in its place.
 
@@ -196,9 +202,7 @@ class MerchantMovements(Protocol):
         ...
 
     @verb("POST /v1/adjustments", scope="payment:write", moves_value=True, status=201,
-          errors=("account_not_adjustable", *AMOUNT, "approvals_not_available", "approval_not_found",
-                  "approval_content_differs", "approval_consumed", "approval_not_approved", "approval_expired",
-                  *LEDGER))  # fmt: skip
+          errors=("account_not_adjustable", *AMOUNT, *APPROVAL, *LEDGER))  # fmt: skip
     async def adjust(self, request: Adjust, /) -> PaymentRecord:
         """Correct an account, with the approval of a second person."""
         ...

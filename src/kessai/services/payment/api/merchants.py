@@ -64,3 +64,5 @@ class RepayClaim(Told):
     """`bank_deposit`: it has arrived in our account; `bank_debit`: it is to be debited."""
     instrument_id: Id | None = None
     """The merchant's bank account, of a debit."""
+    approval_id: Id | None = None
+    """Of what is said to have arrived: an approval of this very content. Settlement's own repayments need none."""

@@ -7,6 +7,8 @@ LEDGER = (
     "spending_cap_exceeded", "retention_cap_exceeded", "balance_overflow",
 )  # fmt: skip
 AMOUNT = ("wrong_asset", "amount_above_limit")
+APPROVAL = ("approvals_not_available", "approval_not_found", "approval_content_differs", "approval_consumed",
+            "approval_not_approved", "approval_expired")  # fmt: skip
 LIMITS = ("daily_limit_exceeded", "monthly_limit_exceeded", "pending_above_cap")
 SOURCES = ("unknown_source", "duplicate_source", "too_many_outside_sources", "source_not_accepted",
            "instrument_required", "amount_below_source_minimum", "sources_below_amount")  # fmt: skip
@@ -15,8 +17,8 @@ TIME = ("expires_without_authorization", "expires_in_past", "expires_too_late")
 CARD = ("card_not_found", "card_removed", "card_gateway_unavailable", "card_declined", "card_expired",
         "card_lost_or_stolen", "limit_exceeded", "authentication_required", "authentication_failed",
         "gateway_refused", "gave_up")  # fmt: skip
-BANK = ("bank_account_not_found", "bank_account_removed", "bank_account_of_another", "debits_not_agreed",
-        "bank_not_instructed")  # fmt: skip
+BANK = ("bank_account_not_found", "bank_account_removed", "bank_account_of_another", "bank_account_frozen",
+        "debits_not_agreed", "not_a_business_day", "bank_not_instructed")  # fmt: skip
 BUSY = ("payment_unresolved", "payment_busy")
 CAPTURE = (*BUSY, "already_captured", "charge_not_authorized", "authorization_expired", "capture_above_authorized",
             "captures_exhausted")  # fmt: skip

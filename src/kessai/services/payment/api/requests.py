@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -159,6 +159,8 @@ class ChargeMerchantFee(Told):
 class ClearSales(Told):
     """Make a merchant's unsettled sales settled."""
 
+    appended: ClassVar = ("payee_id",)
+
     merchant_id: Participant
     amount_minor: AmountMinor
     asset: Asset = "JPY"
@@ -168,6 +170,8 @@ class ClearSales(Told):
 
 class PayOut(Told):
     """Send a merchant's settled sales to its bank account."""
+
+    appended: ClassVar = ("pay_on", "payout_id")
 
     merchant_id: Participant
     bank_account_id: Id
@@ -188,7 +192,7 @@ class Adjust(Told):
     """IN: the account gains."""
     amount_minor: AmountMinor
     approval_id: Id
-    """An approval of this very content, with `approval_id` left empty (`apv_` and zeros)."""
+    """An approval of this very content, its own id included: the requester chooses it."""
     asset: Asset = "JPY"
 
 

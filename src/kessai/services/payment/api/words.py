@@ -12,6 +12,8 @@ from kessai.foundation.contract import AmountMinor, Instant, Label, Message
 SOURCES_MAX = 8
 METADATA_MAX = 16
 DESCRIPTION_MAX = 256
+SETTLEMENT_MOVE = "settlement:move"
+"""The scope of whatever moves merchants' money with no customer in it."""
 
 Participant = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:/-]+$")]
 Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{3}_[0-9a-f]{32}$")]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from kessai.foundation.call import Call
 from kessai.foundation.errors import Conflict, Invalid, Refused
 from kessai.services.payment.api import PaymentRecord
 from kessai.services.payment.api import PaymentState as S
+from kessai.services.payment.api.words import SETTLEMENT_MOVE
 from kessai.services.payment.domain.funding import still_held
 from kessai.services.payment.domain.kinds import KindAction, PaymentKind
 
@@ -27,6 +29,12 @@ def check_amount(amount_minor: int, asset: str, kind: PaymentKind) -> None:
             f"A {kind.name} is at most {kind.amount_minor_max}.",
             limit_minor=kind.amount_minor_max,
         )
+
+
+def check_may_move(kind: PaymentKind, call: Call) -> None:
+    """Raises Forbidden `missing_scope` where a key without it would move merchants' own money, by whichever verb."""
+    if kind.is_merchants_own:
+        call.require(SETTLEMENT_MOVE)
 
 
 def check_allowed(kind: PaymentKind, action: KindAction) -> None:

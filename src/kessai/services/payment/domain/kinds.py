@@ -110,6 +110,12 @@ class PaymentKind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Derived: the key it is written under."""
 
     @property
+    def is_merchants_own(self) -> bool:
+        """Whether it moves merchants' money with no customer in it, such as a fee, a clearing or a payout."""
+        sides = {self.payer, self.payee}
+        return "merchant" in sides and sides <= {"merchant", "internal"}
+
+    @property
     def parks(self) -> bool:
         """Whether the payee keeps the money for somebody else."""
         return self.beneficiary_account_type is not None

@@ -114,6 +114,7 @@ class Desk:
         workflow_id = call.request_key or new_hex()
         try:
             new = ask()
+            domain.check_may_move(new.kind, call)
             plan, expires_at = planned(new, now)
             payment = payment_of(new, plan, expires_at, call.processing_id, now)
             order = order_of(new, payment, plan, call.caller, now)
@@ -217,7 +218,9 @@ class Desk:
                     raise _not_found(payment_id, only)
                 if busy:
                     raise busy_with(payment)
-                task, writes = plan(payment, self._kinds.require(payment.kind))
+                kind = self._kinds.require(payment.kind)
+                domain.check_may_move(kind, current_call())
+                task, writes = plan(payment, kind)
             except PaymentError:
                 if attempt == 0 and recent is not None:
                     continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from kessai.foundation.call import current_call
@@ -32,7 +33,9 @@ from kessai.services.payment.service.desk import COUNT_ATTEMPTS_MAX, Desk
 from kessai.services.payment.service.opening import New
 from kessai.services.payment.workflows import ApprovalUse
 
-OWN_VERBS = frozenset({"charge", "escrow", "top_up", "transfer", "repayment", "exchange_in", "exchange_out"})
+OWN_VERBS = frozenset(
+    {"charge", "escrow", "top_up", "transfer", "repayment", "claim_repayment", "exchange_in", "exchange_out"}
+)
 """Kinds that the verb for any kind does not make, beside those that need more than it takes."""
 
 Told: TypeAlias = (
@@ -197,7 +200,8 @@ class Movements(Desk):
         def ask() -> New:
             kind = self._kinds.require("claim_repayment")
             source = FundingSource(source=request.source, instrument_id=request.instrument_id)
-            return self._from_inside(request, kind, source, request.merchant_id)
+            new = self._from_inside(request, kind, source, request.merchant_id)
+            return replace(new, approval=_approval_of(request, kind))
 
         return await self._create(request, ask)
 
@@ -306,6 +310,23 @@ def _named(participant: str | None, field: str) -> str:
     if participant is None:
         raise Invalid("participant_missing", f"Name the {field}.", field=field)
     return participant
+
+
+def _approval_of(request: RepayClaim, kind: PaymentKind) -> ApprovalUse | None:
+    """Who else says that it has arrived, where a person says so; the platform's own services answer for themselves.
+
+    Raises `approval_required`.
+    """
+    if kind.sources[request.source].gateway is not None or current_call().scopes is None:
+        return None
+    if request.approval_id is None:
+        raise Refused("approval_required", "A second person has to confirm that the money has arrived.")
+    return ApprovalUse(
+        approval_id=request.approval_id,
+        subject=request.merchant_id,
+        action="payment.claim_repayment",
+        content_sha256=content_digest(request),
+    )
 
 
 def _check_adjustable(account_type: str, among: tuple[str, ...]) -> None:

@@ -14,13 +14,14 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from kessai.services.merchant.api import FeeTax, FeeTerms, FeeUnit, Terms
+from kessai.services.merchant.api import FeeTax, FeeTerms, FeeUnit, MerchantState, NoTerms, Terms
 from kessai.services.settlement.domain.fees import (
     Fee,
     Schedule,
     base_back,
     decode_schedule,
     encode_schedule,
+    encode_terms,
     fee_back,
     fee_of,
     share_of_return,
@@ -177,11 +178,11 @@ class Deciding:
 
     def _sale(self, sale: Sale) -> None:
         terms = self._terms[sale.transaction_id]
-        if terms.reason is not None or terms.fee is None or terms.contract_id is None:
+        if not are_usable(terms) or terms.fee is None:
             self._wait(sale, terms.reason.value if terms.reason else UNKNOWN_TERMS)
             return
         schedule = encode_schedule(
-            Schedule(contract_id=terms.contract_id, contract_version=terms.contract_version or 0, terms=terms.fee)
+            Schedule(contract_id=terms.contract_id or "", contract_version=terms.contract_version or 0, terms=terms.fee)
         )
         if terms.fee.unit is FeeUnit.TRANSACTION:
             self._charge(sale, schedule, terms.fee)
@@ -288,6 +289,17 @@ class Deciding:
             )
 
 
+def are_usable(terms: Terms) -> bool:
+    """Whether a fee can be worked out by an answer.
+
+    What was authorized before a merchant left may be captured after it: that goes by the contract it had.
+    """
+    if terms.fee is None or terms.contract_id is None:
+        return False
+    left = terms.reason is NoTerms.MERCHANT_NOT_ACTIVE and terms.state is MerchantState.CLOSED
+    return terms.reason is None or left
+
+
 def fee_payment_id(fee_id: UUID, tax: FeeTax, attempt: int) -> str:
     """The payment of a fee; one whose payment was refused gets another the next time."""
     kind = "merchant_fee_exempt" if tax is FeeTax.EXEMPT else "merchant_fee"
@@ -297,13 +309,17 @@ def fee_payment_id(fee_id: UUID, tax: FeeTax, attempt: int) -> str:
 def fees_of_totals(
     groups: Sequence[Group], room: Sequence[Room], *, unit: FeeUnit, day: date, gathering: UUID
 ) -> list[WantedFee]:
-    """The fee on each total; below zero, what goes back of earlier fees, as far as there are any."""
+    """The fee on each total; below zero, what goes back of earlier fees, as far as there are any.
+
+    One total for the same terms, by whichever versions of the contract: it is the latest that is kept with the fee.
+    """
     wanted: list[WantedFee] = []
     left = {each.fee_id: each.amount_minor - each.given_back_minor for each in room}
-    for group in groups:
+    for group in _by_terms(groups):
         schedule = decode_schedule(group.schedule)
         fee_id = total_fee_id(gathering, group)
-        origin = derived_id("total", unit.value, group.owner_id, group.method, group.schedule, day.isoformat())
+        terms = encode_terms(schedule.terms)
+        origin = derived_id("total", unit.value, group.owner_id, group.method, terms, day.isoformat())
         if group.base_minor >= 0:
             fee = fee_of(schedule.terms, group.base_minor)
             wanted.append(
@@ -331,8 +347,19 @@ def fees_of_totals(
 
 
 def total_fee_id(gathering: UUID, group: Group) -> UUID:
-    """The id of the fee on a total."""
-    return derived_id("total_fee", str(gathering), group.owner_id, group.method, group.schedule)
+    """The id of the fee on the total that a group is in."""
+    terms = encode_terms(decode_schedule(group.schedule).terms)
+    return derived_id("total_fee", str(gathering), group.owner_id, group.method, terms)
+
+
+def _by_terms(groups: Sequence[Group]) -> Iterable[Group]:
+    """Groups of the same owner, method and terms in one, with the schedule of the latest version."""
+    found: dict[tuple[str, str, str], Group] = {}
+    for each in sorted(groups, key=lambda group: decode_schedule(group.schedule).contract_version):
+        key = (each.owner_id, each.method, encode_terms(decode_schedule(each.schedule).terms))
+        before = found[key].base_minor if key in found else 0
+        found[key] = each._replace(base_minor=before + each.base_minor)
+    return found.values()
 
 
 def _given_back(

@@ -39,6 +39,11 @@ def encode_schedule(schedule: Schedule) -> str:
     return msgspec.json.encode(schedule, order="deterministic").decode()
 
 
+def encode_terms(terms: FeeTerms) -> str:
+    """JSON of terms alone: the same terms are the same text, whichever version of a contract they are in."""
+    return msgspec.json.encode(terms, order="deterministic").decode()
+
+
 def decode_schedule(text: str) -> Schedule:
     """A schedule that was kept."""
     return msgspec.json.decode(text, type=Schedule)

@@ -18,6 +18,8 @@ FROZEN = "account_frozen"
 """A refusal that may pass, as the ledger says it."""
 OPERATOR = "operator"
 """Of a reason: an operator holds it, and only an operator lets it go."""
+OWED = "claims_open"
+"""Of a payout that is MADE again: claims have come up since it was decided."""
 
 
 class PayoutState(StrEnum):
@@ -215,6 +217,18 @@ def with_offset(payout: Payout, offset_minor: int, payment_id: str | None) -> Pa
     """The payout with so much offset."""
     payable = payout.available_minor - offset_minor
     return replace(payout, offset_minor=offset_minor, payable_minor=payable, offset_payment_id=payment_id)
+
+
+def reopened(payout: Payout) -> Payout:
+    """The payout MADE again, because something is owed by now: it is offset and decided anew."""
+    return replace(
+        payout,
+        state=PayoutState.MADE,
+        reason=OWED,
+        transfer_fee_minor=0,
+        amount_minor=0,
+        offset_payment_id=None,
+    )
 
 
 def decided(payout: Payout, terms: PayeeTerms) -> Payout:

@@ -126,6 +126,29 @@ FROM settlement.claim
 WHERE payee_id = ANY ($1::text[]) AND state = 'OPEN'
 ORDER BY payee_id, due_on, made_at, claim_id
 
+-- name: debtors
+SELECT o.payee_id, o.cycle_id, o.merchant_id, (o.net_minor - coalesce(sum(c.amount_minor), 0))::bigint AS room_minor
+FROM (
+    SELECT s.payee_id, s.cycle_id, u.payout_id, d.merchant_id, sum(d.net_minor)::bigint AS net_minor
+    FROM unnest($1::text[], $2::uuid[], $3::uuid[]) AS u (payee_id, cycle_id, payout_id)
+    JOIN settlement.sales_summary AS s ON s.payee_id = u.payee_id AND s.cycle_id = u.cycle_id
+    JOIN settlement.daily_summary AS d ON d.payee_id = s.payee_id AND d.cycle_id = s.cycle_id
+        AND d.day BETWEEN s.first_day AND s.last_day
+    WHERE d.merchant_id <> d.payee_id AND EXISTS (
+        SELECT w.claim_id FROM settlement.claim AS w WHERE w.payee_id = d.merchant_id AND w.state = 'OPEN'
+    )
+    GROUP BY s.payee_id, s.cycle_id, u.payout_id, d.merchant_id
+    HAVING sum(d.net_minor) > 0
+) AS o
+LEFT JOIN (
+    SELECT p.payee_id, p.amount_minor, m.about
+    FROM settlement.claim_part AS p
+    JOIN settlement.movement AS m ON m.payment_id = p.payment_id
+    WHERE p.kind = 'offset' AND p.state <> 'REFUSED'
+) AS c ON c.payee_id = o.merchant_id AND c.about = 'payout:' || replace(o.payout_id::text, '-', '')
+GROUP BY o.payee_id, o.cycle_id, o.merchant_id, o.net_minor
+ORDER BY o.payee_id, o.cycle_id, o.merchant_id
+
 -- name: claims_by_id
 SELECT payee_id, claim_id, cycle_id, amount_minor, offset_minor, collected_minor, pending_minor, state, due_on, version,
     made_at
@@ -196,17 +219,18 @@ SET state = u.state, code = u.code, updated_at = $6
 FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[])
     AS u (payee_id, claim_id, payment_id, state, code)
 WHERE c.payee_id = u.payee_id AND c.claim_id = u.claim_id AND c.payment_id = u.payment_id AND c.state = 'ASKED'
-RETURNING c.payment_id
+RETURNING c.payee_id, c.claim_id, c.payment_id
 
 -- name: movements_known
 SELECT payment_id, state, code, processing_id, amount_minor, returned_minor
 FROM settlement.movement
 WHERE payment_id = ANY ($1::text[])
 
--- name: refunds_known
-SELECT refund_of, payment_id, state, processing_id
+-- name: refunds_refused
+SELECT refund_of, count(*) AS refused
 FROM settlement.movement
-WHERE payment_id = ANY ($1::text[]) AND refund_of IS NOT NULL
+WHERE refund_of = ANY ($1::text[]) AND state = 'REFUSED'
+GROUP BY refund_of
 
 -- name: note_answers
 UPDATE settlement.movement AS m

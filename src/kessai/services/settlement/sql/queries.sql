@@ -18,6 +18,14 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::ti
 WHERE m.payment_id = u.payment_id AND m.state <> u.state
 RETURNING m.payment_id
 
+-- name: note_repayments
+UPDATE settlement.movement AS m
+SET state = u.state, code = u.code, refund_id = coalesce(u.refund_id, m.refund_id), updated_at = $5
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u (payment_id, state, code, refund_id)
+WHERE m.payment_id = u.payment_id AND m.kind = 'claim_repayment' AND m.state <> u.state
+    AND m.state NOT IN ('CAPTURED', 'REFUSED', 'CANCELED', 'EXPIRED')
+RETURNING m.processing_id
+
 -- name: add_returned
 UPDATE settlement.movement AS m SET returned_minor = m.returned_minor + r.amount_minor
 FROM (
@@ -31,7 +39,7 @@ WHERE m.payment_id = r.refund_of
 -- name: movements_in_state
 SELECT payment_id, kind, owner_id, counterpart_id, amount_minor, about, refund_of, state, code, refund_id
 FROM settlement.movement
-WHERE processing_id = $1::text AND state = $2::text AND payment_id > $3::text
+WHERE processing_id = $1::text AND state = $2::text AND payment_id > $3::text AND refund_of IS NULL
 ORDER BY payment_id
 LIMIT $4::int
 
@@ -82,6 +90,14 @@ UNION ALL
 SELECT f.origin_id, 'fee_refused'
 FROM settlement.fee AS f
 WHERE f.state = 'REFUSED' AND f.owner_id = ANY ($1::text[])
+
+-- name: unheard_by_fees
+SELECT u.transaction_id
+FROM unnest($1::text[], $2::uuid[]) AS u (owner_id, transaction_id)
+WHERE NOT EXISTS (
+    SELECT b.transaction_id FROM settlement.fee_base AS b
+    WHERE b.owner_id = u.owner_id AND b.transaction_id = u.transaction_id
+)
 
 -- name: settled_of_payments
 SELECT payment_id, owner_id, CASE WHEN to_id = owner_id THEN amount_minor ELSE -amount_minor END AS signed_minor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
@@ -16,6 +17,22 @@ _SQL = load_queries("kessai.services.settlement", file="sql/payouts.sql")
 async def open_ones(connection: Connection, payee_ids: Sequence[str]) -> list[Claim]:
     """What these payees owe, the oldest claim of each first."""
     return [_claim(row) for row in await connection.fetch(_SQL["open_claims"], list(payee_ids))]
+
+
+@dataclass(frozen=True, slots=True)
+class Debtor:
+    """One that owes and for whom a payee collects in a cycle; `room_minor`: its own sales, less what they paid."""
+
+    cycle_id: str
+    debtor_id: str
+    room_minor: int
+
+
+async def debtors(connection: Connection, found: Sequence[tuple[str, str, str]]) -> list[Debtor]:
+    """Of payouts (payee, cycle, payout): the other merchants in their cycles that owe something, by id."""
+    payees, cycles, ids = [payee for payee, *_ in found], [cycle for _, cycle, _ in found], [one for *_, one in found]
+    rows = await connection.fetch(_SQL["debtors"], payees, cycles, ids)
+    return [Debtor(row["cycle_id"].hex, row["merchant_id"], row["room_minor"]) for row in rows]
 
 
 async def by_ids(connection: Connection, claim_ids: Sequence[str]) -> list[Claim]:
@@ -90,8 +107,11 @@ async def part_of_payment(connection: Connection, payment_id: str) -> tuple[Clai
 
 async def end_parts(
     connection: Connection, parts: Sequence[ClaimPart], codes: dict[str, str | None], done: set[str], now: datetime
-) -> set[str]:
-    """Write that parts came to their end, by payment: done, or refused with a code; gives those that were open."""
+) -> list[ClaimPart]:
+    """Write that parts came to their end, by payment: done, or refused with a code; gives those that were open.
+
+    Another transaction may have ended some of them since they were read: those are its own to count.
+    """
     rows = await connection.fetch(
         _SQL["end_claim_parts"],
         [each.payee_id for each in parts],
@@ -101,7 +121,8 @@ async def end_parts(
         [codes.get(each.payment_id) for each in parts],
         now,
     )
-    return {row["payment_id"] for row in rows}
+    ended = {(row["payee_id"], row["claim_id"].hex, row["payment_id"]) for row in rows}
+    return [each for each in parts if (each.payee_id, each.claim_id, each.payment_id) in ended]
 
 
 async def insert_settlements(connection: Connection, settled: Sequence[tuple[Claim, ClaimPart]], now: datetime) -> None:

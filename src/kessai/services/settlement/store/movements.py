@@ -17,7 +17,7 @@ that has no row, and a row's state is the payment's own word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -44,7 +44,10 @@ class Movement(NamedTuple):
     about: str
     """What it is for: `fee:<id>`, `payout:<id>` …; the payment's reference."""
     refund_of: str | None = None
-    """Of a refund: the payment that it gives a part back of; `payment_id` is then our own name for it."""
+    """Of a refund: the payment that it gives a part back of; `payment_id` is then our own name for it.
+
+    It is so for a repayment of a claim, too. `refund_id` tells the payment service's id of either.
+    """
 
 
 class Moved(NamedTuple):
@@ -90,19 +93,45 @@ def ended(endings: Iterable[Ending], *, processing_id: str, at: datetime) -> lis
     return [Write(_sql["end_movement"], (*each, at), processing_id=processing_id) for each in endings]
 
 
-async def end(connection: Connection, endings: Sequence[Ending], at: datetime) -> int:
-    """The same within a transaction of the caller's, who tells the tracer; gives how many that changed."""
+async def end(connection: Connection, endings: Sequence[Ending], at: datetime) -> set[str]:
+    """The same within a transaction of the caller's, who tells the tracer; gives the ids of those that it changed."""
+    if not endings:
+        return set()
     columns = [list(column) for column in zip(*((*each, at) for each in endings), strict=True)]
-    return len(await connection.fetch(_sql["end_movement"], *columns)) if endings else 0
+    return {row["payment_id"] for row in await connection.fetch(_sql["end_movement"], *columns)}
+
+
+async def ask_within(
+    connection: Connection, wanted: Sequence[Movement], processings: Mapping[str, str], at: datetime
+) -> set[str]:
+    """Write down what is going to be asked for, each in a processing that has begun already, by the movement's id.
+
+    The caller tells the tracer. Gives the ids of those that are new; what is written already stays as it is.
+    """
+    rows = [(*each, processings[each.payment_id], SERVICE, at) for each in wanted]
+    if not rows:
+        return set()
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return {row["payment_id"] for row in await connection.fetch(_sql["ask"], *columns)}
+
+
+async def note_repayments(connection: Connection, endings: Sequence[Ending], at: datetime) -> list[str]:
+    """Write how payments of repayments stand, by our names for them, unless they came to their end before.
+
+    Gives the processings of those that changed, for the caller to tell the tracer of.
+    """
+    columns = [[each[place] for each in endings] for place in (0, 1, 2, 4)]
+    rows = await connection.fetch(_sql["note_repayments"], *columns, at) if endings else []
+    return sorted({row["processing_id"] for row in rows})
 
 
 async def add_returned(connection: Connection, refunds: Sequence[str]) -> None:
-    """Count refunds that have just succeeded to the payments that they gave a part back of."""
+    """Count refunds to the payments that they gave a part back of: those alone whose success `end` has just written."""
     await connection.execute(_sql["add_returned"], list(refunds))
 
 
 async def in_state(database: Database, processing_id: str, state: str, after: str, limit: int) -> list[Moved]:
-    """Movements of a processing in a state, in order of id beyond `after`."""
+    """Movements of a processing in a state, in order of id beyond `after`; without refunds, asked for otherwise."""
     rows = await database.fetch(ROLE, _sql["movements_in_state"], processing_id, state, after, limit)
     return [moved_of(row) for row in rows]
 

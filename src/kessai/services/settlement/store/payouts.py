@@ -152,6 +152,18 @@ async def movements_known(database: Database, payment_ids: Sequence[str]) -> dic
     return {row["payment_id"]: Known(*row) for row in rows}
 
 
+async def movements_found(connection: Connection, payment_ids: Sequence[str]) -> dict[str, Known]:
+    """The same, as a transaction sees them."""
+    rows = await connection.fetch(_SQL["movements_known"], list(payment_ids))
+    return {row["payment_id"]: Known(*row) for row in rows}
+
+
+async def refunds_refused(connection: Connection, payment_ids: Sequence[str]) -> dict[str, int]:
+    """How many refunds of each of these payments were refused; those of which none was are left out."""
+    rows = await connection.fetch(_SQL["refunds_refused"], list(payment_ids))
+    return {row["refund_of"]: row["refused"] for row in rows}
+
+
 async def note_answers(
     connection: Connection, answers: Sequence[tuple[str, str, str | None]], now: datetime
 ) -> set[str]:

@@ -79,6 +79,12 @@ async def held_by_fees(database: Database, owner_ids: Sequence[str]) -> dict[UUI
     return {row["transaction_id"]: row["reason"] for row in rows}
 
 
+async def unheard_by_fees(database: Database, found: Sequence[tuple[str, UUID]]) -> set[UUID]:
+    """Which of these sales and refunds (owner, id) the fee flow has not heard of yet."""
+    owners, ids = [owner for owner, _ in found], [one for _, one in found]
+    return {row["transaction_id"] for row in await database.fetch(ROLE, _sql["unheard_by_fees"], owners, ids)}
+
+
 async def signed_settled(database: Database, payment_ids: Sequence[str]) -> list[tuple[str, str, int]]:
     """What is settled already of these payments: payment, owner and signed amount of each transaction."""
     rows = await database.fetch(ROLE, _sql["settled_of_payments"], list(payment_ids))

@@ -18,15 +18,20 @@ from kessai.services.settlement.workflows import Deps
 from kessai.services.settlement.workflows.moving import Page, move
 
 
-async def write_down(connection: Connection, wanted: Sequence[Movement], now: datetime) -> None:
-    """Write down what is going to be asked, in one processing that begins with it; what is written already stays."""
+async def write_down(
+    connection: Connection, wanted: Sequence[Movement], now: datetime, *, within: str | None = None
+) -> None:
+    """Write down what is going to be asked, in one processing that begins with it; what is written already stays.
+
+    `within`: a processing that it is a part of instead.
+    """
     if not wanted:
         return
-    processing_id = new_id("prc")
+    processing_id = within or new_id("prc")
     rows = movements.asked(wanted, processing_id=processing_id, at=now)
     columns = [list(column) for column in zip(*(each.row for each in rows), strict=True)]
     if await connection.fetch(rows[0].statement, *columns):
-        await announce(connection, [processing_id], now, entry=True)
+        await announce(connection, [processing_id], now, entry=within is None)
 
 
 async def write_down_apart(connection: Connection, wanted: Sequence[Movement], now: datetime) -> None:

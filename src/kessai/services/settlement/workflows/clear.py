@@ -26,7 +26,7 @@ from kessai.services.settlement.store.movements import Movement
 from kessai.services.settlement.store.payouts import FIRST, Known
 from kessai.services.settlement.workflows import Deps
 from kessai.services.settlement.workflows.asking import ask, write_down
-from kessai.services.settlement.workflows.offsetting import contended, decide_offsets, finish
+from kessai.services.settlement.workflows.offsetting import contended, offset_claims
 
 DONE, REFUSED, DUE = "DONE", "REFUSED", "DUE"
 
@@ -52,6 +52,11 @@ class PageCleared(Message, frozen=True):
 @define("settlement.clear", version=1)
 async def clear_cycles(wf: Workflow[Deps], order: JobOrder) -> JobDone:
     """Clear, offset and decide every payout that is MADE, of cycles up to the order's day."""
+    return await clear_all(wf, order)
+
+
+async def clear_all(wf: Workflow[Deps], order: JobOrder) -> JobDone:
+    """The same, within any job."""
     done = amount = left = 0
     after: tuple[str, str] | None = FIRST
     while after is not None:
@@ -87,9 +92,7 @@ async def _clear(activity: Activity[Deps], found: Sequence[Payout]) -> list[Payo
         store.ROLE, lambda connection: _settle(connection, found, clearings, known, now)
     )
     cleared = [each for each in found if each.cycle_id not in refused]
-    with_offsets = await decide_offsets(deps, cleared, now)
-    offsets = await ask(activity, [each.offset_payment_id for each in with_offsets if each.offset_payment_id])
-    return await finish(deps, with_offsets, offsets, now)
+    return await offset_claims(activity, cleared, now)
 
 
 async def _write_down(connection: Connection, found: Sequence[Payout], now: datetime) -> list[Clearing]:

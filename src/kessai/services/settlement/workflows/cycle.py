@@ -24,7 +24,7 @@ from kessai.services.settlement.domain.naming import payment_id_of
 from kessai.services.settlement.store import cycles
 from kessai.services.settlement.store.cycles import Clearing
 from kessai.services.settlement.workflows import Deps
-from kessai.services.settlement.workflows.returning import return_all_fees
+from kessai.services.settlement.workflows.returning import Returned, return_all_fees
 
 
 class PageOfPayees(Message, frozen=True):
@@ -50,8 +50,7 @@ class PageMade(Message, frozen=True):
 async def make_cycles(wf: Workflow[Deps], order: JobOrder) -> JobDone:
     """Sum the cycles that end on the order's day, and make their payouts."""
     await wf.activity(require_closed, order.day)
-    if not order.dry_run:
-        await return_all_fees(wf)
+    returned = Returned() if order.dry_run else await return_all_fees(wf)
     made = net = unknown = 0
     after: str | None = ""
     while after is not None:
@@ -59,6 +58,7 @@ async def make_cycles(wf: Workflow[Deps], order: JobOrder) -> JobDone:
         made, net, unknown = made + page.made, net + page.net_minor, unknown + page.unknown
         after = page.last
     note = f"{made} cycles, {net} yen net" + (f"; {unknown} payees without terms" if unknown else "")
+    note += returned.note
     return JobDone(done=made, note=note)
 
 

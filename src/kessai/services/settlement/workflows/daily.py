@@ -239,7 +239,7 @@ async def close_day(activity: Activity[Deps], day: Day) -> SettlementDay:
 
     closed = await deps.database.transaction(store.ROLE, close) or await days.load(deps.database, day.day)
     if closed is None:
-        raise Refused("day_closed", f"A later day than {day.day} is closed.", day=day.day.isoformat())
+        raise Refused("later_day_closed", f"A later day than {day.day} is closed.", day=day.day.isoformat())
     return closed
 
 

@@ -8,7 +8,7 @@ repeated after a crash finds what was done, and does the rest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 from uuid import UUID, uuid4
 
@@ -33,6 +33,7 @@ from kessai.services.settlement.domain.feeing import (
     DECIDED,
     Deciding,
     Sale,
+    are_usable,
     fee_payment_id,
     fees_of_totals,
     total_fee_id,
@@ -43,7 +44,16 @@ from kessai.services.settlement.store import fees, movements
 from kessai.services.settlement.store.fees import DueFee, DueReturn
 from kessai.services.settlement.store.movements import Ending, Movement
 from kessai.services.settlement.workflows import Deps
-from kessai.services.settlement.workflows.moving import Done, Page, move, tell_tracer, wake, within
+from kessai.services.settlement.workflows.moving import (
+    Done,
+    Page,
+    move,
+    refund_named,
+    require_answer,
+    tell_tracer,
+    wake,
+    within,
+)
 
 DECIDED_AT_ONCE = 1_000
 OWNERS_AT_ONCE = 200
@@ -86,7 +96,7 @@ async def _decide(deps: Deps, page: Sequence[Sale], *, again: bool = False) -> i
     """Give how many moved on."""
     sales = [each for each in page if each.kind == "sale"]
     terms = await _terms(deps, sales)
-    if again and (without := [each for each in sales if terms[each.transaction_id].reason is not None]):
+    if again and (without := [each for each in sales if not are_usable(terms[each.transaction_id])]):
         now = deps.clock.now()
         terms |= await _terms(deps, [each._replace(occurred_at=now) for each in without])
     refunded = list({each.payment_id for each in page if each.kind == "refund"})
@@ -240,12 +250,8 @@ async def _refunded(deps: Deps, back: Return) -> Ending:
         with within(back.processing_id, derived_hex("settlement", back.movement_id)):
             refund = await deps.payment.refund_payment(request)
     except PaymentError as error:
-        if error.retryable:
-            raise
-        refund_id = error.details.get("refund_id")
-        return Ending(
-            back.movement_id, RefundState.REFUSED, error.code, None, None if refund_id is None else str(refund_id)
-        )
+        require_answer(error)
+        return Ending(back.movement_id, RefundState.REFUSED, error.code, None, refund_named(error))
     if refund.state in (RefundState.PENDING, RefundState.UNKNOWN):
         raise Unavailable("refund_under_way", "The refund is still under way.")
     return Ending(back.movement_id, refund.state.value, refund.refusal_code, None, refund.refund_id)
@@ -254,31 +260,55 @@ async def _refunded(deps: Deps, back: Return) -> Ending:
 async def issue_due(deps: Deps) -> int:
     """Issue all fees that are due, and give back what is to go back; gives how many payments were asked for.
 
-    Pages are workflows: what this process does not bring to its end, another one does.
+    Some pages are under way at a time: the next is begun as soon as one has ended. They are workflows: what this
+    process does not bring to its end, another one does.
     """
-    total, overtaken = 0, 0
-    while overtaken < OVERTAKEN_MAX:
-        begun = [each async for each in _begin_pages(deps)]
-        if not begun:
-            return total
-        for handle, size in begun:
-            if handle is None:
-                overtaken += 1
-                continue
-            await handle.result()
-            total += size
-    raise Unavailable("contention", "Other processes are issuing the same fees; try again.")
+    issuing = _Issuing(deps)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(deps.config.pages.fee_pages):
+                tasks.create_task(issuing.go_on())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return issuing.total
 
 
-async def _begin_pages(deps: Deps) -> AsyncIterator[tuple[Handle[Done] | None, int]]:
-    size = deps.config.pages.fees
-    due = await fees.due_fees(deps.database, size * deps.config.pages.fee_pages)
-    for at in range(0, len(due), size):
-        page = due[at : at + size]
-        yield await _begin_page(deps, page), len(page)
-    returns = await fees.due_returns(deps.database, RETURNS_AT_ONCE)
-    if returns:
-        yield await _begin_returns(deps, returns), len(returns)
+class _Issuing:
+    """One page after the other is begun, by whoever is free."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._turn = asyncio.Lock()
+        self._overtaken = 0
+        self._nothing = False
+        """Nothing was due when the first of them looked: the others need not."""
+        self._begun = 0
+        self.total = 0
+
+    async def go_on(self) -> None:
+        """Begin pages and see them through until nothing is due. Raises Unavailable where others are always faster."""
+        while (begun := await self._begin()) is not None:
+            handle, size = begun
+            if handle is not None:
+                await handle.result()
+                self.total += size
+            elif (overtaken := self._overtaken + 1) < OVERTAKEN_MAX:
+                self._overtaken = overtaken
+            else:
+                raise Unavailable("contention", "Other processes are issuing the same fees; try again.")
+
+    async def _begin(self) -> tuple[Handle[Done] | None, int] | None:
+        """The next page, and how much is in it; None when nothing is due. A page that is begun is due no longer."""
+        async with self._turn:
+            if self._nothing:
+                return None
+            self._begun += 1
+            if page := await fees.due_fees(self._deps.database, self._deps.config.pages.fees):
+                return await _begin_page(self._deps, page), len(page)
+            if returns := await fees.due_returns(self._deps.database, RETURNS_AT_ONCE):
+                return await _begin_returns(self._deps, returns), len(returns)
+            self._nothing = self._begun == 1
+            return None
 
 
 async def _begin_page(deps: Deps, page: Sequence[DueFee]) -> Handle[Done] | None:

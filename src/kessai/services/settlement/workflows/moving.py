@@ -10,7 +10,7 @@ from kessai.foundation import events
 from kessai.foundation.call import Call, current_call, enter_call, leave_call
 from kessai.foundation.contract import Message
 from kessai.foundation.db import Connection, plan_by_index
-from kessai.foundation.errors import Unavailable
+from kessai.foundation.errors import Forbidden, PaymentError, Unauthenticated, Unavailable
 from kessai.sdk.processing.announce import touched_row
 from kessai.sdk.workflow import Activity
 from kessai.services.payment.api import MOVEMENTS_MAX, MerchantMovement, MoveMerchants, PaymentState
@@ -40,9 +40,11 @@ async def move(activity: Activity[Deps], page: Page) -> Done:
 
     Raises Unavailable while something of it is under way: asked again, under the same ids, it is found.
     """
-    deps, moved, refused = activity.deps, 0, 0
-    while asked := await movements.in_state(deps.database, page.processing_id, movements.ASKED, "", MOVEMENTS_MAX):
-        endings = await _ask(deps, [each.movement for each in asked], page.processing_id)
+    deps, moved, refused, more = activity.deps, 0, 0, True
+    while more:
+        found = await movements.in_state(deps.database, page.processing_id, movements.ASKED, "", MOVEMENTS_MAX + 1)
+        asked, more = found[:MOVEMENTS_MAX], len(found) > MOVEMENTS_MAX
+        endings = await _ask(deps, [each.movement for each in asked], page.processing_id) if asked else []
         await write_endings(deps, endings, page.processing_id)
         if len(endings) < len(asked):
             raise Unavailable("movements_under_way", "Some of what was asked for is still under way.")
@@ -96,6 +98,29 @@ async def tell_tracer(connection: Connection, processing_ids: Sequence[str], now
     rows = [touched_row(processing_ids, now)]
     columns = [list(column) for column in zip(*rows, strict=True)]
     await connection.execute(events.outbox_insert(store.SCHEMA.service), *columns)
+
+
+def says_no(error: PaymentError) -> bool:
+    """Whether an error is an answer: that what was asked for was not done, and will not be.
+
+    One that may pass, and one that is about the caller and not about what it asks for, leave the outcome unknown: an
+    earlier call under the same id may have been heard.
+    """
+    return not error.retryable and not isinstance(error, (Unauthenticated, Forbidden))
+
+
+def require_answer(error: PaymentError) -> None:
+    """Raise what may pass as it is, and Unavailable for any other error that is no answer: it is asked again."""
+    if error.retryable:
+        raise error
+    if not says_no(error):
+        raise Unavailable("payment_unavailable", f"The payment service did not answer: {error.code}.") from error
+
+
+def refund_named(error: PaymentError) -> str | None:
+    """The payment service's id of the refund that it refused, where it had made one."""
+    refund_id = error.details.get("refund_id")
+    return None if refund_id is None else str(refund_id)
 
 
 @contextmanager

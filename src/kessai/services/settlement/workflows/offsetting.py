@@ -1,12 +1,13 @@
 """Claims (請求) of shortfalls, and their offset (相殺) against what is payable: the middle and the end of clearing.
 
 What an offset takes is reserved with its claims before the payment service is asked, so that a repayment at the same
-moment cannot settle the same yen again.
+moment cannot settle the same yen again. A payee's own claims go first. Then those of the merchants that it collects
+for (入金集約), each as far as that merchant's own sales of the cycle go: what a merchant owed before somebody else was
+paid for it is taken out of its sales, and out of nobody else's.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,18 +15,20 @@ from datetime import datetime, timedelta
 from kessai.foundation.calendar import business_day_on_or_after
 from kessai.foundation.db import Connection
 from kessai.foundation.errors import Unavailable
+from kessai.sdk.workflow import Activity
 from kessai.services.settlement import store
 from kessai.services.settlement.domain.claims import Claim, ClaimPart, settled_by, spoken_for
 from kessai.services.settlement.domain.cycle_rules import cycle_rules
 from kessai.services.settlement.domain.drafting import claim_id_of
 from kessai.services.settlement.domain.naming import payment_id_of
-from kessai.services.settlement.domain.offset import offset, offset_total
+from kessai.services.settlement.domain.offset import Owed, offset, offset_total
 from kessai.services.settlement.domain.payouts import Payout, decided, with_offset
 from kessai.services.settlement.store import claims, payouts
+from kessai.services.settlement.store.claims import Debtor
 from kessai.services.settlement.store.movements import Movement
 from kessai.services.settlement.store.payouts import Known
 from kessai.services.settlement.workflows import Deps
-from kessai.services.settlement.workflows.asking import write_down
+from kessai.services.settlement.workflows.asking import ask, write_down
 
 KIND = "claim_offset"
 
@@ -33,7 +36,18 @@ KIND = "claim_offset"
 # -- before the payment service is asked ------------------------------------------------------------------------------
 
 
-async def decide_offsets(deps: Deps, cleared: Sequence[Payout], now: datetime) -> list[Payout]:
+async def offset_claims(activity: Activity[Deps], cleared: Sequence[Payout], now: datetime) -> list[Payout]:
+    """Claim what is short, offset what is owed, debtor by debtor, and decide each payout; gives those decided."""
+    deps, left, decisions = activity.deps, list(cleared), list[Payout]()
+    while left:
+        with_offsets = await _decide_offsets(deps, left, now)
+        offsets = await ask(activity, [each.offset_payment_id for each in with_offsets if each.offset_payment_id])
+        done, left = await _finish_offsets(deps, with_offsets, offsets, now)
+        decisions += done
+    return decisions
+
+
+async def _decide_offsets(deps: Deps, cleared: Sequence[Payout], now: datetime) -> list[Payout]:
     """Make the claims of shortfalls, reserve what is offset, and write it down; gives the payouts as they are then."""
     undecided = [each for each in cleared if each.offset_payment_id is None]
     known = [each for each in cleared if each.offset_payment_id is not None]
@@ -43,26 +57,66 @@ async def decide_offsets(deps: Deps, cleared: Sequence[Payout], now: datetime) -
 
 async def _decide(connection: Connection, found: Sequence[Payout], now: datetime) -> list[Payout]:
     await claims.insert(connection, [_claim(each, now) for each in found if each.shortfall_minor])
-    owed = await _open_claims(connection, found)
-    were = _versions(claim for each in owed.values() for claim in each.values())
-    parts, changed, same = list[ClaimPart](), list[Payout](), list[Payout]()
+    owed = await _owed(connection, found)
+    were = _versions(owed.claims.values())
+    parts, changed, same, written = list[ClaimPart](), list[Payout](), list[Payout](), list[Movement]()
     for each in sorted(found, key=lambda payout: payout.last_day):
-        taken = offset(each.available_minor, [claim.open_part for claim in owed[each.payee_id].values()])
+        debtor_id, taken = owed.next_of(each)
         if not taken:
             same.append(each)
             continue
-        payment_id = payment_id_of(KIND, each.payout_id, str(each.version))
-        changed.append(with_offset(each, offset_total(taken), payment_id))
+        payment_id, total = payment_id_of(KIND, each.payout_id, str(each.version)), offset_total(taken)
+        changed.append(with_offset(each, each.offset_minor + total, payment_id))
+        written.append(_movement(each, debtor_id, payment_id, total))
         for part in taken:
-            claim = owed[each.payee_id][part.claim_id]
-            owed[each.payee_id][part.claim_id] = spoken_for(claim, part.owed_minor)
-            parts.append(_part(each, part.claim_id, payment_id, part.owed_minor))
-    await _write_claims(connection, [owed[part.payee_id][part.claim_id] for part in parts], were)
+            owed.speak_for(part)
+            parts.append(_part(debtor_id, part, payment_id))
+    await _write_claims(connection, [owed.claims[part.claim_id] for part in parts], were)
     await claims.insert_parts(connection, parts, now)
-    await write_down(connection, [_movement(each) for each in changed], now)
+    await write_down(connection, written, now)
     if len(await payouts.change(connection, changed, now)) < len(changed):
         raise contended()
     return [*same, *(replace(each, version=each.version + 1) for each in changed)]
+
+
+class _Owed:
+    """What is owed by payees and by those that they collect for, while offsets take of it."""
+
+    def __init__(self, found: Sequence[Claim], children: Sequence[Debtor]) -> None:
+        self.claims = {each.claim_id: each for each in found}
+        self._debtors = children
+
+    def of(self, debtor_id: str) -> list[Claim]:
+        """The claims of one, the oldest first."""
+        return [each for each in self.claims.values() if each.payee_id == debtor_id]
+
+    def next_of(self, payout: Payout) -> tuple[str, list[Owed]]:
+        """Whose claims are offset against a payout next, and how much of each: its payee's own go first."""
+        taken = offset(payout.payable_minor, [each.open_part for each in self.of(payout.payee_id)])
+        if taken:
+            return payout.payee_id, taken
+        for debtor in self._debtors:
+            if debtor.cycle_id == payout.cycle_id:
+                room = min(payout.payable_minor, debtor.room_minor)
+                if taken := offset(room, [each.open_part for each in self.of(debtor.debtor_id)]):
+                    return debtor.debtor_id, taken
+        return payout.payee_id, []
+
+    def speak_for(self, part: Owed) -> None:
+        """So much of a claim is about to be settled."""
+        self.claims[part.claim_id] = spoken_for(self.claims[part.claim_id], part.owed_minor)
+
+
+async def _owed(connection: Connection, found: Sequence[Payout]) -> _Owed:
+    children = await claims.debtors(connection, [(each.payee_id, each.cycle_id, each.payout_id) for each in found])
+    who = {each.payee_id for each in found} | {each.debtor_id for each in children}
+    return _Owed(await claims.open_ones(connection, sorted(who)), children)
+
+
+async def with_something_owed(connection: Connection, found: Sequence[Payout]) -> list[Payout]:
+    """Those of payouts against which something is to be offset."""
+    owed = await _owed(connection, found)
+    return [each for each in found if owed.next_of(each)[1]]
 
 
 def _claim(payout: Payout, now: datetime) -> Claim:
@@ -77,20 +131,24 @@ def _claim(payout: Payout, now: datetime) -> Claim:
     )
 
 
-def _part(payout: Payout, claim_id: str, payment_id: str, amount_minor: int) -> ClaimPart:
+def _part(debtor_id: str, part: Owed, payment_id: str) -> ClaimPart:
     return ClaimPart(
-        payee_id=payout.payee_id, claim_id=claim_id, payment_id=payment_id, kind="offset", amount_minor=amount_minor
+        payee_id=debtor_id,
+        claim_id=part.claim_id,
+        payment_id=payment_id,
+        kind="offset",
+        amount_minor=part.owed_minor,
     )
 
 
-def _movement(payout: Payout) -> Movement:
-    """From the payee's settled sales to what it owes."""
+def _movement(payout: Payout, debtor_id: str, payment_id: str, amount_minor: int) -> Movement:
+    """From the payee's settled sales to what it, or one that it collects for, owes."""
     return Movement(
-        payment_id=str(payout.offset_payment_id),
+        payment_id=payment_id,
         kind=KIND,
         owner_id=payout.payee_id,
-        counterpart_id=payout.payee_id,
-        amount_minor=payout.offset_minor,
+        counterpart_id=debtor_id,
+        amount_minor=amount_minor,
         about=f"payout:{payout.payout_id}",
     )
 
@@ -98,28 +156,33 @@ def _movement(payout: Payout) -> Movement:
 # -- afterwards -------------------------------------------------------------------------------------------------------
 
 
-async def finish(deps: Deps, found: Sequence[Payout], offsets: dict[str, Known], now: datetime) -> list[Payout]:
-    """Settle the claims that were offset, and decide what becomes of each payout; gives those that were decided."""
+async def _finish_offsets(
+    deps: Deps, found: Sequence[Payout], offsets: dict[str, Known], now: datetime
+) -> tuple[list[Payout], list[Payout]]:
+    """Settle the claims that were offset; gives the payouts that are decided, and those against which more is owed."""
     return await deps.database.transaction(store.ROLE, lambda connection: _finish(connection, found, offsets, now))
 
 
 async def _finish(
     connection: Connection, found: Sequence[Payout], offsets: dict[str, Known], now: datetime
-) -> list[Payout]:
+) -> tuple[list[Payout], list[Payout]]:
     await end_parts(connection, offsets.values(), now)
-    owed = await _open_claims(connection, found)
-    decisions, refused = list[Payout](), list[Payout]()
+    owed = await _owed(connection, found)
+    decisions, refused, more = list[Payout](), list[Payout](), list[Payout]()
     for each in found:
         known = offsets.get(each.offset_payment_id or "")
         if known is not None and not known.done:
-            refused.append(replace(with_offset(each, 0, None), reason=f"{KIND}_refused:{known.code}"))
-            continue
-        still = sum(claim.owed_minor for claim in owed[each.payee_id].values())
-        decisions.append(replace(decided(each, each.terms), claim_minor=still))
-    changed = [*decisions, *refused]
+            without = with_offset(each, each.offset_minor - known.amount_minor, None)
+            refused.append(replace(without, reason=f"{KIND}_refused:{known.code}"))
+        elif owed.next_of(each)[1]:
+            more.append(replace(each, offset_payment_id=None))
+        else:
+            still = sum(claim.owed_minor for claim in owed.of(each.payee_id))
+            decisions.append(replace(decided(each, each.terms), claim_minor=still))
+    changed = [*decisions, *refused, *more]
     if len(await payouts.change(connection, changed, now)) < len(changed):
         raise contended()
-    return decisions
+    return decisions, [replace(each, version=each.version + 1) for each in more]
 
 
 async def end_parts(connection: Connection, known: Iterable[Known], now: datetime) -> None:
@@ -130,8 +193,9 @@ async def end_parts(connection: Connection, known: Iterable[Known], now: datetim
         return
     done = {each.payment_id for each in ended.values() if each.done}
     codes = {each.payment_id: each.code for each in ended.values()}
-    if len(await claims.end_parts(connection, parts, codes, done, now)) == 0:
-        raise contended()
+    parts = await claims.end_parts(connection, parts, codes, done, now)
+    if not parts:
+        return
     found = {each.claim_id: each for each in await claims.by_ids(connection, [each.claim_id for each in parts])}
     were = _versions(found.values())
     settled: list[tuple[Claim, ClaimPart]] = []
@@ -141,13 +205,6 @@ async def end_parts(connection: Connection, known: Iterable[Known], now: datetim
             settled.append((found[part.claim_id], part))
     await _write_claims(connection, list(found.values()), were)
     await claims.insert_settlements(connection, settled, now)
-
-
-async def _open_claims(connection: Connection, found: Sequence[Payout]) -> dict[str, dict[str, Claim]]:
-    owed: defaultdict[str, dict[str, Claim]] = defaultdict(dict)
-    for claim in await claims.open_ones(connection, sorted({each.payee_id for each in found})):
-        owed[claim.payee_id][claim.claim_id] = claim
-    return owed
 
 
 def _versions(found: Iterable[Claim]) -> dict[str, int]:

@@ -23,17 +23,25 @@ from kessai.services.settlement import store
 from kessai.services.settlement.domain.cycle_rules import cycle_rules
 from kessai.services.settlement.domain.cycles import PayeeTerms, instruct_day_of, soonest_pay_day
 from kessai.services.settlement.domain.naming import payment_id_of
-from kessai.services.settlement.domain.payouts import Payout, PayoutState, decided, refused, unpaid_for, why_held
+from kessai.services.settlement.domain.payouts import (
+    Payout,
+    PayoutState,
+    decided,
+    refused,
+    reopened,
+    unpaid_for,
+    why_held,
+)
 from kessai.services.settlement.store import payouts
 from kessai.services.settlement.store.movements import ASKED, Movement
 from kessai.services.settlement.store.payouts import FIRST, Known
 from kessai.services.settlement.workflows import Deps
 from kessai.services.settlement.workflows.asking import announce, ask, write_down, write_down_apart
-from kessai.services.settlement.workflows.clear import PageOfPayouts
+from kessai.services.settlement.workflows.clear import PageOfPayouts, clear_all
 from kessai.services.settlement.workflows.cycle import terms_on
-from kessai.services.settlement.workflows.moving import within
-from kessai.services.settlement.workflows.offsetting import contended
-from kessai.services.settlement.workflows.returning import FEE_OWNER, return_all_fees
+from kessai.services.settlement.workflows.moving import says_no, within
+from kessai.services.settlement.workflows.offsetting import contended, with_something_owed
+from kessai.services.settlement.workflows.returning import FEE_OWNER, Returned, return_all_fees
 
 BANK_OWNER = "internal:bank"
 _UNDER_WAY = (PaymentState.PENDING, PaymentState.UNKNOWN)
@@ -61,16 +69,25 @@ class PageTold(Message, frozen=True):
 @define("settlement.payout", version=1)
 async def pay_cycles(wf: Workflow[Deps], order: JobOrder) -> JobDone:
     """Have everything paid whose day to instruct the bank has come."""
+    returned = Returned() if order.dry_run else await return_all_fees(wf)
     if not order.dry_run:
-        await return_all_fees(wf)
+        await _offset_again(wf, order)
     chosen = amount = held = 0
     after: tuple[str, str] | None = FIRST
     while after is not None:
         page = await wf.activity(choose, PageOfPayouts(order=order, after=after, done=chosen))
         chosen, amount, held = chosen + page.chosen, amount + page.amount_minor, held + page.held
         after = page.last
-    note = f"{chosen} payouts, {amount} yen" + (f"; {held} held" if held else "")
+    note = f"{chosen} payouts, {amount} yen" + (f"; {held} held" if held else "") + returned.note
     return JobDone(done=chosen, note=note if order.dry_run else note + await _tell(wf, order))
+
+
+async def _offset_again(wf: Workflow[Deps], order: JobOrder) -> None:
+    """What has come to be owed since payouts were decided is offset before they are paid."""
+    after: tuple[str, str] | None = FIRST
+    while after is not None:
+        after = await wf.activity(reopen, PageOfPayouts(order=order, after=after, done=0))
+    await clear_all(wf, order)
 
 
 async def _tell(wf: Workflow[Deps], order: JobOrder) -> str:
@@ -83,6 +100,24 @@ async def _tell(wf: Workflow[Deps], order: JobOrder) -> str:
         after = page.last
     said = f"; {failed} refused" if failed else ""
     return said + (f"; {unanswered} without an answer, run it again" if unanswered else "")
+
+
+# -- offsetting again -------------------------------------------------------------------------------------------------
+
+
+async def reopen(activity: Activity[Deps], page: PageOfPayouts) -> tuple[str, str] | None:
+    """Payouts of a page that are due, and against which something is to be offset, are MADE again; gives the last."""
+    deps, day, limit, now = activity.deps, page.order.day, cycle_rules().pages.payees, activity.deps.clock.now()
+
+    async def work(connection: Connection) -> list[Payout]:
+        found = await payouts.to_instruct(connection, day, page.after, limit)
+        again = [reopened(each) for each in await with_something_owed(connection, found)]
+        if len(await payouts.change(connection, again, now)) < len(again):
+            raise contended()
+        return found
+
+    found = await deps.database.transaction(store.ROLE, work)
+    return found[-1].key if len(found) == limit else None
 
 
 # -- choosing ---------------------------------------------------------------------------------------------------------
@@ -241,7 +276,7 @@ async def _pay_one(deps: Deps, payout: Payout, known: Known, room: asyncio.Semap
             try:
                 record = await deps.payment.pay_out(request)
             except PaymentError as error:
-                if error.retryable or error.code in ("request_in_progress", "workflow_parked"):
+                if not says_no(error):
                     return error
                 return _answer(known, PaymentState.REFUSED, error.code)
     if record.state in _UNDER_WAY:

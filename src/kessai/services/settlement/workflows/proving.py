@@ -19,7 +19,9 @@ JOURNALS_AT_ONCE = 1_000
 BOOKED_WITHIN = timedelta(days=3)
 """A journal may be booked on a later day than its event's, where that month was closed already: then it is not found
 here, and the transaction stays open until the tracer's verdict alone is asked for."""
-UNKNOWN = "merchant_unknown"
+UNKNOWN, NOT_DECIDED = "merchant_unknown", "fee_not_decided"
+_CHARGED = ("sale", "refund")
+"""Of which the fee flow hears by itself: what is late may be told to it later than to the other."""
 
 
 class Payees:
@@ -56,6 +58,9 @@ async def judge(deps: Deps, page: Sequence[OpenTransaction], payees: Payees) -> 
     verdicts = await _verdicts(deps, page) if "tracer" in deps.config.reconcile else None
     books = await _books(deps, page) if "books" in deps.config.reconcile else None
     fees = await transactions.held_by_fees(deps.database, list(dict.fromkeys(each.owner_id for each in page)))
+    sold = [(each.owner_id, each.transaction_id) for each in page if each.kind in _CHARGED]
+    unheard = await transactions.unheard_by_fees(deps.database, sold)
+    fees |= dict.fromkeys(unheard, NOT_DECIDED)
     await payees.learn(page)
     judged = Judged()
     for each in page:

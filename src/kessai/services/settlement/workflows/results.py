@@ -15,6 +15,7 @@ from kessai.services.settlement.store.movements import Ending
 from kessai.services.settlement.store.payouts import Known
 from kessai.services.settlement.workflows.asking import announce
 from kessai.services.settlement.workflows.offsetting import contended, end_parts
+from kessai.services.settlement.workflows.repaying import note_repayments
 
 PAYOUT, REPAYMENT = "payout", "claim_repayment"
 AFTER = {
@@ -63,3 +64,5 @@ async def _hear_of_repayments(connection: Connection, told: Sequence[PaymentStat
     ended = [each for each in told if each.action in _ENDS and each.reference is not None]
     known = [Known(str(e.reference), e.state.value, e.code, e.processing_id, e.amount_minor, 0) for e in ended]
     await end_parts(connection, known, now)
+    endings = [Ending(str(e.reference), e.state.value, e.code, None, e.payment_id) for e in ended]
+    await note_repayments(connection, endings, now)

@@ -1,6 +1,8 @@
 """Transfer fees (振込手数料) of payouts that came to nothing go back, whole, before another takes the payout over.
 
-A refund is a movement of its own, written down before it is asked for.
+A refund is a movement of its own, written down before it is asked for, in the processing of the fee that it gives back:
+there the payment service has it too. One that was refused is asked for anew by the
+next run, as another movement; a run says how many payouts wait for theirs.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from kessai.services.settlement.store import movements, payouts
 from kessai.services.settlement.store.movements import ASKED, Ending, Movement
 from kessai.services.settlement.store.payouts import FIRST, Known
 from kessai.services.settlement.workflows import Deps
-from kessai.services.settlement.workflows.asking import announce, write_down_apart
-from kessai.services.settlement.workflows.moving import within
+from kessai.services.settlement.workflows.asking import announce
+from kessai.services.settlement.workflows.moving import refund_named, says_no, within
 
 FEE_OWNER = "internal:transfer_fee"
 _UNDER_WAY = (RefundState.PENDING, RefundState.UNKNOWN)
@@ -41,36 +43,68 @@ class FeesReturned(Message, frozen=True):
 
     last: tuple[str, str] | None
     returned: int
+    left: int
+    """Refused, or without an answer: the payouts wait for them."""
 
 
-async def return_all_fees(wf: Workflow[Deps]) -> int:
-    """Give back every transfer fee of a payout that came to nothing; gives how many."""
-    returned, after = 0, FIRST
+class Returned(Message, frozen=True):
+    """What a run came to."""
+
+    returned: int = 0
+    left: int = 0
+
+    @property
+    def note(self) -> str:
+        """What the operator should know of it."""
+        return f"; {self.left} transfer fees could not be given back, their payouts wait" if self.left else ""
+
+
+async def return_all_fees(wf: Workflow[Deps]) -> Returned:
+    """Give back every transfer fee of a payout that came to nothing."""
+    found, after = Returned(), FIRST
     while True:
         page = await wf.activity(return_fees, PageOfFees(after=after))
-        returned += page.returned
+        found = Returned(returned=found.returned + page.returned, left=found.left + page.left)
         if page.last is None:
-            return returned
+            return found
         after = page.last
 
 
 async def return_fees(activity: Activity[Deps], page: PageOfFees) -> FeesReturned:
-    """Give back a page of transfer fees; one that cannot be given back now is left to the next run."""
+    """Give back a page of transfer fees; one that cannot be given back now is asked for anew by the next run."""
     deps, limit = activity.deps, cycle_rules().pages.payees
     found = await _with_fees(deps, page.after, limit)
     now = deps.clock.now()
-    await deps.database.transaction(
-        store.ROLE, lambda connection: write_down_apart(connection, [_refund(each) for each in found], now)
-    )
-    known = await payouts.movements_known(deps.database, [_refund(each).payment_id for each in found])
+    refunds, known = await deps.database.transaction(store.ROLE, lambda connection: _begin(connection, found, now))
     room = asyncio.Semaphore(cycle_rules().pages.transfers)
-    asked = [each for each in known.values() if each.state == ASKED]
-    fees = {_refund(each).payment_id: str(each.fee_payment_id) for each in found}
+    asked = [known[each.payment_id] for each in refunds if known[each.payment_id].state == ASKED]
+    fees = {each.payment_id: str(each.refund_of) for each in refunds}
     endings = await asyncio.gather(*(_give_back(deps, each, fees[each.payment_id], room) for each in asked))
     done = [each for each in endings if each is not None]
     await _write(deps, done, {each.payment_id: each.processing_id for each in asked}, now)
+    returned = sum(each.state == RefundState.SUCCEEDED for each in done)
     last = found[-1].key if len(found) == limit else None
-    return FeesReturned(last=last, returned=sum(each.state == RefundState.SUCCEEDED for each in done))
+    return FeesReturned(last=last, returned=returned, left=len(asked) - returned)
+
+
+async def _begin(
+    connection: Connection, found: Sequence[Payout], now: datetime
+) -> tuple[list[Movement], dict[str, Known]]:
+    """Write the refunds down, each that was refused before under the id of the next attempt."""
+    refused = await payouts.refunds_refused(connection, [str(each.fee_payment_id) for each in found])
+    refunds = [_refund(each, refused.get(str(each.fee_payment_id), 0)) for each in found]
+    await _write_down(connection, refunds, now)
+    return refunds, await payouts.movements_found(connection, [each.payment_id for each in refunds])
+
+
+async def _write_down(connection: Connection, refunds: Sequence[Movement], now: datetime) -> None:
+    """Write down what is going to be given back, each in its fee's processing; what is written already stays."""
+    if not refunds:
+        return
+    fees = await payouts.movements_found(connection, [str(each.refund_of) for each in refunds])
+    within_of = {each.payment_id: fees[str(each.refund_of)].processing_id for each in refunds}
+    if new := await movements.ask_within(connection, refunds, within_of, now):
+        await announce(connection, sorted({within_of[each] for each in new}), now, entry=False)
 
 
 async def _with_fees(deps: Deps, after: tuple[str, str], limit: int) -> list[Payout]:
@@ -79,13 +113,15 @@ async def _with_fees(deps: Deps, after: tuple[str, str], limit: int) -> list[Pay
     )
 
 
-def _refund(payout: Payout) -> Movement:
+def _refund(payout: Payout, attempt: int) -> Movement:
+    """The refund of a payout's fee; of a refund, too, the owner is the payer of what it gives back."""
     fee_id = str(payout.fee_payment_id)
+    subject = (fee_id, str(attempt)) if attempt else (fee_id,)
     return Movement(
-        payment_id=payment_id_of(REFUND, fee_id),
+        payment_id=payment_id_of(REFUND, *subject),
         kind=REFUND,
-        owner_id=FEE_OWNER,
-        counterpart_id=payout.payee_id,
+        owner_id=payout.payee_id,
+        counterpart_id=FEE_OWNER,
         amount_minor=payout.transfer_fee_minor,
         about=f"payout:{payout.payout_id}",
         refund_of=fee_id,
@@ -100,9 +136,9 @@ async def _give_back(deps: Deps, known: Known, fee_id: str, room: asyncio.Semaph
             try:
                 refund = await deps.payment.refund_payment(RefundPayment(payment_id=fee_id))
             except PaymentError as error:
-                if error.retryable:
+                if not says_no(error):
                     return None
-                return Ending(known.payment_id, RefundState.REFUSED.value, error.code)
+                return Ending(known.payment_id, RefundState.REFUSED.value, error.code, None, refund_named(error))
     if refund.state in _UNDER_WAY:
         return None
     return Ending(known.payment_id, refund.state.value, refund.refusal_code, None, refund.refund_id)
@@ -110,10 +146,13 @@ async def _give_back(deps: Deps, known: Known, fee_id: str, room: asyncio.Semaph
 
 async def _write(deps: Deps, endings: Sequence[Ending], processings: dict[str, str], now: datetime) -> None:
     async def write(connection: Connection) -> None:
-        await movements.end(connection, endings, now)
-        succeeded = [each.payment_id for each in endings if each.state == RefundState.SUCCEEDED]
+        changed = await movements.end(connection, endings, now)
+        new = [each for each in endings if each.payment_id in changed]
+        if not new:
+            return  # another run has written them
+        succeeded = [each.payment_id for each in new if each.state == RefundState.SUCCEEDED]
         await movements.add_returned(connection, succeeded)
-        await announce(connection, [processings[each.payment_id] for each in endings], now, entry=False)
+        await announce(connection, sorted({processings[each.payment_id] for each in new}), now, entry=False)
 
     if endings:
         await deps.database.transaction(store.ROLE, write)

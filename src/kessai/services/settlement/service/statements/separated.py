@@ -9,7 +9,7 @@ from kessai.services.settlement.api.statements import ClaimInvoice, Statement
 from kessai.services.settlement.service.statements import words
 
 BYTE_ORDER_MARK = "\ufeff"
-_FORMULA = ("=", "+", "-", "@", "\t")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def csv_text(of: Statement | ClaimInvoice) -> str:
@@ -35,4 +35,4 @@ def _safe(cell: words.Cell) -> str | int:
     if isinstance(cell, int):
         return cell
     text = str(cell)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) or text[:1].isspace() else text

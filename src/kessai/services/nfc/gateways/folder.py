@@ -1,0 +1,92 @@
+"""`FolderIssuer`: a drop folder that we and the issuer both see, such as one that an SFTP server serves.
+
+`in/<id>.request` is ours to write and the issuer's to take away (into `taken/`); `out/<id>.issued` is the issuer's
+file, `out/<id>.refused` one line that says why there is none. A file is written under a name that begins with a dot
+and then renamed: nobody ever sees half of one. Disks are asked in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from kessai.foundation.outbound import NotSent, Unanswered
+from kessai.services.nfc.gateways.issuer import Issuance
+from kessai.services.nfc.gateways.words import FILES
+
+T = TypeVar("T")
+REASON_LENGTH_MAX = 64
+
+
+class FolderIssuer:
+    """An issuer over a drop folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._in = folder / "in"
+        self._taken = folder / "taken"
+        self._out = folder / "out"
+
+    async def send(self, file_id: str, content: bytes, now: datetime) -> Issuance:
+        """Put a file there; one that lies there, or was taken, is left as it is."""
+        del now
+
+        def put() -> Issuance:
+            known = self._standing(file_id)
+            if known is None:
+                _write(self._in / f"{file_id}.request", content)
+            return known or Issuance(state="received")
+
+        return await _in_thread(put, changes=True)
+
+    async def find(self, file_id: str, now: datetime) -> Issuance | None:
+        """What lies there."""
+        del now
+        return await _in_thread(lambda: self._standing(file_id))
+
+    async def issued(self, file_id: str, now: datetime) -> bytes | None:
+        """The issuer's file."""
+        del now
+        file = self._out / f"{file_id}.issued"
+        return await _in_thread(lambda: file.read_bytes() if file.exists() else None)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def _standing(self, file_id: str) -> Issuance | None:
+        if (self._out / f"{file_id}.issued").exists():
+            return Issuance(state="issued")
+        refused = self._out / f"{file_id}.refused"
+        if refused.exists():
+            return Issuance(state="refused", code=refused.read_text("ascii").strip()[:REASON_LENGTH_MAX] or "refused")
+        folders = (self._taken, self._in, self._taken)  # it may be taken away while we look
+        there = any((folder / f"{file_id}.request").exists() for folder in folders)
+        return Issuance(state="received") if there else None
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.part")
+    with part.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    part.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+async def _in_thread(work: Callable[[], T], *, changes: bool = False) -> T:
+    """Do it in a thread; a disk that fails is an issuer that is away, or, where something is changed, a silent one."""
+    try:
+        return await asyncio.to_thread(work)
+    except (OSError, UnicodeDecodeError) as error:
+        kind = Unanswered if changes else NotSent
+        code = "no_answer" if changes else "destination_unreachable"
+        raise kind(code, "The issuer's folder failed.", destination=FILES) from error

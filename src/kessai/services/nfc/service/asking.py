@@ -1,0 +1,200 @@
+"""Asking the payment service to bear an authorization, and to let go of it. Each thing under a key of its own, which is
+derived from the message: asked again, it is the same payment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from kessai.foundation.call import Call, enter_call, leave_call
+from kessai.foundation.errors import (
+    Conflict,
+    DeadlineExceeded,
+    KeyReused,
+    PaymentError,
+    Unavailable,
+    Unknown,
+)
+from kessai.services.nfc.domain.authorization import ASSET, Authorization, Plan, request_key_of
+from kessai.services.nfc.domain.carrying import Standing
+from kessai.services.nfc.domain.decide import Heard
+from kessai.services.nfc.domain.page import GivenBack
+from kessai.services.payment.api import (
+    CancelPayment,
+    CreatePayment,
+    FundingSource,
+    GetPayment,
+    ListRefunds,
+    Payment,
+    PaymentRecord,
+    PaymentState,
+    RefundPayment,
+    RefundState,
+)
+
+log = structlog.get_logger(__name__)
+
+SERVICE = "nfc"
+ANSWER_MARGIN_S = 0.2
+"""Of a call's deadline, the payment service keeps this to answer in."""
+PATIENCE_S = 5.0
+"""How long what nobody waits for may take."""
+_UNDECIDED = (PaymentState.PENDING, PaymentState.UNKNOWN)
+_HOLDING = (PaymentState.AUTHORIZED, PaymentState.PARTIALLY_CAPTURED)
+_OVER = ("already_canceled", "already_captured", "authorization_expired", "charge_not_authorized")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was heard of a payment that was asked for."""
+
+    heard: Heard
+    payment_id: str | None = None
+    payment_state: str | None = None
+    code: str | None = None
+
+
+class NotYet(Exception):
+    """What became of the payment cannot be told, or it cannot be changed, just now."""
+
+
+class Bearing:
+    """The payment service, as authorizations need it."""
+
+    def __init__(self, payment: Payment) -> None:
+        self._payment = payment
+
+    async def hold(self, row: Authorization, plan: Plan, until: float | None = None) -> Answer:
+        """Have what stands of an authorization held; `until`: of the loop's time, after which nothing is known."""
+        with _within(row, plan, "create", until):
+            try:
+                record = await self._payment.create_payment(request_of(row, plan))
+            except PaymentError as error:
+                return _refused(error)
+            except Exception:
+                log.exception("id_payment_failed", authorization_id=row.authorization_id)
+                return Answer(Heard.LOST)
+        if record.state in _UNDECIDED:
+            return Answer(Heard.LOST, record.payment_id)
+        return Answer(Heard.HELD, record.payment_id, record.state.value)
+
+    async def shrink(self, row: Authorization) -> tuple[Standing, tuple[GivenBack, ...]]:
+        """Bring the payment down to what stands; gives how it is then.
+
+        It is asked for once more under its key, which tells what became of it; what never came to be is made and let go
+        of, so that nobody can make it later. Raises NotYet.
+        """
+        assert row.plan is not None
+        payment_id = row.payment_id or await self._found(row, row.plan)
+        if payment_id is None:
+            return Standing(None, row.payment_state), ()
+        try:
+            record = await self._read(payment_id)
+            if not row.stands_minor and record.state in _HOLDING:
+                record = await self._let_go(row, row.plan, record)
+            if await self._give_back(row, row.plan, record):
+                record = await self._read(payment_id)
+            back = await self._given_back(record) if record.captured_minor else ()
+        except PaymentError as error:
+            raise NotYet(error.code) from error
+        return standing_of(record), back
+
+    async def standing(self, payment_id: str) -> Standing:
+        """How a payment is; raises PaymentError."""
+        return standing_of(await self._read(payment_id))
+
+    async def _found(self, row: Authorization, plan: Plan) -> str | None:
+        """The payment that bears it; None when there never will be one."""
+        answer = await self.hold(row, plan)
+        match answer.heard:
+            case Heard.HELD | Heard.REFUSED:
+                return answer.payment_id
+            case Heard.DOWN | Heard.LOST:
+                raise NotYet(answer.code or "payment_unresolved")
+
+    async def _read(self, payment_id: str) -> PaymentRecord:
+        record = await self._payment.get_payment(GetPayment(payment_id=payment_id))
+        if record.state in _UNDECIDED:
+            raise NotYet("payment_unresolved")
+        return record
+
+    async def _let_go(self, row: Authorization, plan: Plan, record: PaymentRecord) -> PaymentRecord:
+        with _within(row, plan, "cancel"):
+            try:
+                return await self._payment.cancel_payment(CancelPayment(payment_id=record.payment_id))
+            except PaymentError as error:
+                if error.code not in _OVER:
+                    raise
+        record = await self._read(record.payment_id)
+        if record.state in _HOLDING:
+            raise NotYet("authorization_expiring")  # its time is over, and the job that ends it is still to come
+        return record
+
+    async def _give_back(self, row: Authorization, plan: Plan, record: PaymentRecord) -> bool:
+        more = record.captured_minor - record.refunded_minor - row.stands_minor
+        if more <= 0 or record.state is not PaymentState.CAPTURED:
+            return False
+        with _within(row, plan, f"refund:{row.stands_minor}"):
+            request = RefundPayment(payment_id=record.payment_id, amount_minor=more, reason="reversed by the network")
+            refund = await self._payment.refund_payment(request)
+        if refund.state is not RefundState.SUCCEEDED:
+            raise NotYet("refund_unresolved")
+        return True
+
+    async def _given_back(self, record: PaymentRecord) -> tuple[GivenBack, ...]:
+        """Every refund of it, whoever asked for it, and whether we ever heard of it."""
+        found = await self._payment.list_refunds(ListRefunds(payment_id=record.payment_id))
+        if any(each.state in (RefundState.PENDING, RefundState.UNKNOWN) for each in found.refunds):
+            raise NotYet("refund_unresolved")
+        return tuple(GivenBack(each.refund_id, each.amount_minor, each.state.value) for each in found.refunds)
+
+
+def request_of(row: Authorization, plan: Plan) -> CreatePayment:
+    """The payment that bears an authorization; the same each time."""
+    assert row.customer_id is not None
+    return CreatePayment(
+        kind=plan.payment_kind,
+        payer_id=row.customer_id,
+        amount_minor=row.amount_minor,
+        asset=ASSET,
+        capture=False,
+        sources=[FundingSource(source="id_claims")] if plan is Plan.OWED else [],
+        reference=f"ath_{row.authorization_id}",
+        metadata={"category": row.category.value, "mcc": row.mcc, "merchant": row.merchant},
+    )
+
+
+def standing_of(record: PaymentRecord) -> Standing:
+    """What an authorization keeps of its payment."""
+    return Standing(record.payment_id, record.state.value, record.captured_minor, record.refunded_minor)
+
+
+def _refused(error: PaymentError) -> Answer:
+    match error:
+        case Unknown() | DeadlineExceeded() | KeyReused() | Conflict():
+            return Answer(Heard.LOST, code=error.code)
+        case Unavailable():
+            return Answer(Heard.DOWN, code=error.code)
+        case _:
+            payment_id = error.details.get("payment_id")
+            if not isinstance(payment_id, str):
+                return Answer(Heard.REFUSED, code=error.code)
+            return Answer(Heard.REFUSED, payment_id, PaymentState.REFUSED.value, error.code)
+
+
+@contextmanager
+def _within(row: Authorization, plan: Plan, step: str, until: float | None = None) -> Generator[None]:
+    """Call the payment service within the authorization's processing, under a key of its own."""
+    until = asyncio.get_running_loop().time() + PATIENCE_S if until is None else until
+    deadline = until + ANSWER_MARGIN_S
+    key = request_key_of(row.authorization_id, plan, step)
+    token = enter_call(Call(caller=SERVICE, processing_id=row.processing_id, request_key=key, deadline=deadline))
+    try:
+        yield
+    finally:
+        leave_call(token)

@@ -71,6 +71,9 @@ def outbox_insert(service: str) -> str:
     return load_queries("kessai.foundation.events", schema=service)["outbox_insert"]
 
 
+UUID_WITH_TIME = 7
+
+
 def events_of(
     source: str, position: int, topic: str, payload: bytes, recorded_at: datetime, written_at: datetime | None = None
 ) -> list[Event]:
@@ -81,8 +84,13 @@ def events_of(
     ]
 
 
-def written_at(outbox_id: UUID) -> datetime:
-    """When a row was made, in real time: its id is a UUIDv7 (RFC 9562), which begins with the milliseconds."""
+def written_at(outbox_id: UUID) -> datetime | None:
+    """When a row was made, in real time: its id is a UUIDv7 (RFC 9562), which begins with the milliseconds.
+
+    None of another id, which does not tell.
+    """
+    if outbox_id.version != UUID_WITH_TIME:
+        return None
     return datetime.fromtimestamp((outbox_id.int >> 80) / 1000, UTC)
 
 

@@ -178,7 +178,7 @@ async def test_a_key_with_other_content_is_refused(world: World) -> None:
 async def test_a_service_may_ask_for_the_rest_of_a_page_under_the_same_key(world: World) -> None:
     pages = [[movement("merchant_fee", 30)], [movement("merchant_fee", 40)]]
     pages.append([*pages[0], *pages[1]])
-    token = enter_call(Call(caller="settlement", request_key=new_hex(), processing_id=f"prc_{new_hex()}"))
+    token = enter_call(Call(caller="another", request_key=new_hex(), processing_id=f"prc_{new_hex()}"))
     try:
         assert [len(await moved(world.payments, page)) for page in pages] == [1, 1, 2]
     finally:
@@ -189,13 +189,13 @@ async def test_a_service_may_ask_for_the_rest_of_a_page_under_the_same_key(world
 async def test_movements_of_a_call_are_effects_of_one_processing_that_the_ledger_agrees_with(world: World) -> None:
     await sell(world, 1_000)
     fees = [movement("merchant_fee", 10), movement("clearing", 20), movement("transfer_fee", 10**4)]
-    token = enter_call(Call(caller="settlement", processing_id="prc_page"))
+    token = enter_call(Call(caller="another", processing_id="prc_page"))
     try:
         assert await codes(world.payments, *fees) == ["CAPTURED", "CAPTURED", "insufficient_funds"]
     finally:
         leave_call(token)
     own = (await world.payments.effects.own_view(["prc_page"]))["prc_page"]
-    assert (own.within, own.in_flight, own.callers) == ([], False, ["settlement"])
+    assert (own.within, own.in_flight, own.callers) == ([], False, ["another"])
     assert {each.effect_id for each in own.effects} == {each.payment_id for each in fees}
     (ledger,) = (await world.ledger.list_effects(ListEffects(processing_ids=["prc_page"]))).processings
     facts = ("effect_id", "part", "kind", "party", "account", "amount_minor", "captured_minor", "state")

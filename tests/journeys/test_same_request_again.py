@@ -77,6 +77,10 @@ async def _refunded_escrow(shop: Shopfront) -> Pair:
     return one, two
 
 
+def _fee(digit: str) -> dict[str, Any]:
+    return {"payment_id": f"mfe_{digit * 32}", "kind": "merchant_fee", "merchant_id": CAFE, "amount_minor": 5}
+
+
 PAIRS: dict[str, Callable[[Shopfront], Awaitable[Pair]]] = {
     "create_exchange": _body("/v1/ledger/exchanges", _exchange(5), kind="other"),
     "create_exchanges": _body(
@@ -99,6 +103,7 @@ PAIRS: dict[str, Callable[[Shopfront], Awaitable[Pair]]] = {
     "grant_incentive": _body("/v1/incentives", {"customer_id": AIKO, "amount_minor": 5}),
     "charge_merchant_fee": _body("/v1/merchant-fees", {"merchant_id": CAFE, "amount_minor": 5}),
     "clear_sales": _body("/v1/clearings", {"merchant_id": CAFE, "amount_minor": 5}),
+    "move_merchants": _body("/v1/merchant-movements", {"movements": [_fee("a")]}, movements=[_fee("b")]),
     "capture_payment": _twice("/v1/charges", CHARGE, "payment_id", "capture", {}),
     "cancel_payment": _twice("/v1/charges", CHARGE, "payment_id", "cancel", {}),
     "refund_payment": _twice("/v1/charges", {**CHARGE, "capture": True}, "payment_id", "refunds", {}),
@@ -109,7 +114,8 @@ PAIRS: dict[str, Callable[[Shopfront], Awaitable[Pair]]] = {
 }
 OF_PAYMENTS_ROUTE = {"capture_payment", "cancel_payment", "refund_payment"}
 NEED_OTHERS = {
-    "withdraw", "repay", "pay_out", "adjust", "create_payment", "complete_payment", "charge_code", "charge_merchant_qr",
+    "withdraw", "repay", "repay_claim", "pay_out", "adjust", "create_payment", "complete_payment",
+    "charge_code", "charge_merchant_qr",
 }  # fmt: skip
 """They need a bank account, a debt, an approval, a kind of one's own or a code; their key is asked for all the same."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from kessai.foundation.clock import SandboxClock
 from kessai.foundation.config import load_toml
 from kessai.foundation.db import Database
 from kessai.foundation.ids import new_hex
+from kessai.foundation.outbound import Destination
 from kessai.foundation.vault import Vault, new_vault_key, read_vault_keys
 from kessai.sdk.iso8583 import Pan
 from kessai.services.nfc.api import (
@@ -84,14 +86,14 @@ class World:
 
     def another_process(self, *, terms: CardTerms | None = None, issuer: CardIssuer | None = None) -> NfcService:
         """A service that shares nothing with the others but the database and whom it speaks to."""
-        network = network_destination(self.network.url, NETWORK_KEY)
+        network = _patient(network_destination(self.network.url, NETWORK_KEY))
         made = NfcService(
             self.database,
             self.clock,
             self.vault,
             issuer=issuer or HttpIssuer(files_destination(network)),
             tokens=HttpTokens(network),
-            sms=HttpSms(sms_destination(self.sms.url, SMS_KEY)),
+            sms=HttpSms(_patient(sms_destination(self.sms.url, SMS_KEY))),
             terms=terms or self.terms,
         )
         self._services.append(made)
@@ -160,6 +162,12 @@ class World:
         """Let business time go by; gives the instant that it is then."""
         self.clock.advance(timedelta(**by))
         return self.clock.now()
+
+
+def _patient(destination: Destination | None) -> Destination:
+    """A party that is waited for: what a machine under load has not done yet is not what these tests are about."""
+    assert destination is not None
+    return replace(destination, timeout_s=60.0, connect_timeout_s=60.0)
 
 
 @contextmanager

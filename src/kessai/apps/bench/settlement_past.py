@@ -15,6 +15,7 @@ from kessai.foundation.events import encode_events, encoded_row
 from kessai.services.merchant.api import FeeTax
 from kessai.services.payment.api import Action, PaymentState, PaymentStateChanged, event_type
 from kessai.services.settlement.domain.feeing import fee_payment_id
+from kessai.services.settlement.domain.intake import transaction_id_of
 from kessai.services.settlement.domain.naming import derived_id
 
 EVENTS_A_ROW = 200
@@ -70,6 +71,11 @@ class Past:
         return datetime.combine(self.day, time(12), TOKYO).astimezone(UTC)
 
 
+def event_id_of(payment_id: str) -> str:
+    """The one event of a payment that is captured at once."""
+    return f"{payment_id}:1"
+
+
 def merchant_id(number: int) -> str:
     """A merchant of the bench."""
     return f"mer:bench{number:06d}"
@@ -117,7 +123,8 @@ class _Writer:
         self._tell(sale_id, "charge", "cus:bench", sold.owner_id, sold.amount_minor, processing_id, "direct")
         at = self._past.at
         if self._past.fees and sold.fee_minor:
-            origin, fee_id = derived_id("bench", sale_id), derived_id("fee", sale_id)
+            origin = transaction_id_of(event_id_of(sale_id))
+            fee_id = derived_id("fee", str(origin))
             payment_id = fee_payment_id(fee_id, FeeTax.INCLUDED, 0)
             processing_id = f"prc_ffff{sold.number // FEES_A_PROCESSING:028x}"
             if not sold.number % FEES_A_PROCESSING:
@@ -145,7 +152,7 @@ class _Writer:
     ) -> None:
         event = PaymentStateChanged(
             type=event_type(kind, Action.CAPTURE),
-            event_id=f"{payment_id}:1",
+            event_id=event_id_of(payment_id),
             payment_id=payment_id,
             kind=kind,
             action=Action.CAPTURE,

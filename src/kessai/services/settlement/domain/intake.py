@@ -21,6 +21,11 @@ K = TransactionKind
 DIRECT = "direct"
 
 
+def transaction_id_of(event_id: str) -> UUID:
+    """The transaction that an event of the payment service is, however often it is heard."""
+    return UUID(hex=derived_hex("transaction", event_id))
+
+
 class NewTransaction(NamedTuple):
     """A transaction as it is recorded; `origin_id` and what a fee takes over from its sale are filled in later."""
 
@@ -71,7 +76,7 @@ class Reader:
         other = other or self._platform
         return NewTransaction(
             owner,
-            UUID(hex=derived_hex("transaction", event.event_id)),
+            transaction_id_of(event.event_id),
             kind.value,
             other if gets else owner,
             owner if gets else other,

@@ -8,7 +8,7 @@ WORKERS ?= 4
 # A test that hangs is shown with its stack and ends its worker, rather than the patience of whoever waits.
 BOUNDED := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-.PHONY: demo up test test-serializable check format faults prove soak bench bench-deps bench-lock lock contracts histories clean
+.PHONY: demo up test test-serializable check format faults prove soak fuzz soak-nfc bench bench-deps bench-lock lock contracts histories settlement-histories settlement-year clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## start everything, play a business day, prove that it balances
@@ -43,6 +43,13 @@ prove: $(STAMP)  ## 1,000 corruptions found before and after the verdict; 100,00
 soak: $(STAMP)  ## the long runs
 	$(PYTEST) -m soak
 
+fuzz: $(STAMP)  ## 1,000,000 damaged card messages, 60,000 of them over real connections to real services
+	$(BIN)/python -m kessai.sdk.iso8583.fuzz --messages 940000 --seed $${KESSAI_FUZZ_SEED:-1}
+	KESSAI_FUZZ_MESSAGES=$${KESSAI_FUZZ_MESSAGES:-60000} $(PYTEST) -m soak -s tests/nfc/test_fuzzed_wire.py
+
+soak-nfc: $(STAMP)  ## ten minutes of taps with faults at 10 %; then ours = the network's books, and all of it is proved
+	KESSAI_SOAK_SECONDS=$${KESSAI_SOAK_SECONDS:-600} $(PYTEST) -m soak -s tests/nfc/test_soak.py
+
 bench: $(STAMP)  ## every measurement, one JSON line each
 	$(BIN)/kessai bench ledger --mode bulk --json
 	$(BIN)/kessai bench ledger --mode single --clients 64 --json
@@ -65,7 +72,13 @@ bench-lock: $(STAMP)
 		--generate-hashes --upgrade --quiet --no-header --no-annotate --output-file requirements-bench.lock
 
 histories: $(STAMP)  ## record the histories of the platform's workflows anew (a decision: see tests/payment/test_histories.py)
-	KESSAI_RECORD_HISTORIES=1 $(PYTEST) tests/payment/test_histories.py -k recorded -q
+	KESSAI_RECORD_HISTORIES=1 $(PYTEST) tests/payment/test_histories.py tests/settlement/test_histories.py -k are_recorded -q
+
+settlement-histories: $(STAMP)  ## random histories of merchants through the whole platform, to the yen (KESSAI_HISTORIES of them)
+	$(PYTEST) -m soak -s tests/settlement/test_property_platform.py
+
+settlement-year: $(STAMP)  ## a year of merchants with all its holidays, by the scheduler, each payout on its day
+	$(PYTEST) -m soak tests/settlement/test_year_platform.py
 
 contracts: $(STAMP)  ## write contracts/ anew from the doors
 	$(BIN)/kessai contracts

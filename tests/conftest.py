@@ -23,9 +23,12 @@ from kessai.apps.wiring import SCHEMAS
 from kessai.foundation.db import Database
 from kessai.foundation.migrations import migrate, migrations_of
 from kessai.foundation.postgres import EmbeddedPostgres
+from tests.canary import Canary, search
 
 ISOLATION = os.environ.get("KESSAI_TEST_ISOLATION")
 """Run the whole suite at another isolation level, e.g. `serializable`."""
+CONNECTIONS_MAX = "1000"
+"""A test of three processes keeps some 140 connections, and each worker runs a test of its own on the one server."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,10 @@ class _Session:
         if self._server is None:
             self._folder = Path(tempfile.mkdtemp(prefix="kessai-tests-"))
             self._folder.chmod(0o711)  # the database's user must reach its folder inside
-            isolation = {} if ISOLATION is None else {"default_transaction_isolation": ISOLATION}
-            self._server = EmbeddedPostgres(self._folder / "data", durable=False, settings=isolation)
+            settings = {"max_connections": CONNECTIONS_MAX}
+            if ISOLATION is not None:
+                settings["default_transaction_isolation"] = ISOLATION
+            self._server = EmbeddedPostgres(self._folder / "data", durable=False, settings=settings)
             asyncio.run(self._server.start())
         server = self._server
         return SharedServer(server.dsn_of("{database}"), str(self._folder), str(server.bin_dir))
@@ -79,6 +84,7 @@ _session = pytest.StashKey[_Session]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_session] = _Session()
+    config.pluginmanager.register(Canary(), "card-numbers")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -141,13 +147,21 @@ def database_template(postgres: SharedServer) -> str:
     return name
 
 
+async def _searched_and_dropped(postgres: SharedServer, name: str) -> None:
+    """A test's database goes, after it was searched for card numbers."""
+    try:
+        await search(postgres.dsn_of(name))
+    finally:
+        await postgres.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
 @pytest.fixture
 async def empty_database_url(postgres: SharedServer) -> AsyncIterator[str]:
     """The URL of a database with nothing in it, dropped afterwards."""
     name = f"test_{uuid4().hex[:12]}"
     await postgres.execute(f'CREATE DATABASE "{name}"')
     yield postgres.dsn_of(name)
-    await postgres.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    await _searched_and_dropped(postgres, name)
 
 
 @pytest.fixture
@@ -156,7 +170,7 @@ async def database_url(postgres: SharedServer, database_template: str) -> AsyncI
     name = f"test_{uuid4().hex[:12]}"
     await postgres.execute(f'CREATE DATABASE "{name}" TEMPLATE "{database_template}"')
     yield postgres.dsn_of(name)
-    await postgres.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    await _searched_and_dropped(postgres, name)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from kessai.apps import jobs
-from kessai.apps.wiring import Platform, prepare
+from kessai.apps.wiring import SLOW_POLL_S, Platform, prepare
 from kessai.foundation import db
 from kessai.foundation.config import Settings
 from kessai.foundation.db import Connection
@@ -20,9 +20,11 @@ from kessai.services.tracer import subscribers
 from kessai.services.tracer.service import board
 from kessai.simulators.bank import BankSimulator
 from kessai.simulators.cardgateway import CardGatewaySimulator
+from kessai.simulators.cardnetwork import CardNetworkSimulator
+from kessai.simulators.sms import SmsSimulator
 
 STATEMENTS_A_SECOND_MAX = 5.0
-SETTLES_S = 6.0
+SETTLES_S = 26.0
 """Each lease has been renewed once by then, for which the database's time is asked every ten minutes."""
 WATCHED_S = 24.0
 """Three of the longest pauses, so that it does not matter when they begin."""
@@ -53,15 +55,16 @@ async def platform(
 ) -> AsyncIterator[Platform]:
     """As `kessai up` has it, with its simulated parties, and long since at rest; its connections are listened to."""
     del statements
-    monkeypatch.setattr(relay, "POLL_S", relay.POLL_S_MAX)
+    monkeypatch.setattr(relay, "POLL_S", SLOW_POLL_S)
     monkeypatch.setattr(subscription, "POLL_S", subscription.POLL_S_MAX)
     monkeypatch.setattr(board, "POLL_S", board.POLL_S_MAX)
     monkeypatch.setattr(subscribers, "POLL_S", subscribers.POLL_S_MAX)
     monkeypatch.setattr(fees, "POLL_S", fees.POLL_S_MAX)
-    bank, cards = BankSimulator(), CardGatewaySimulator()
-    await bank.start()
-    await cards.start()
-    settings = Settings(bank_url=bank.url, card_gateway_url=cards.url)
+    bank, cards, network, sms = BankSimulator(), CardGatewaySimulator(), CardNetworkSimulator(), SmsSimulator()
+    parties = (bank, cards, network, sms)
+    for each in parties:
+        await each.start()
+    settings = Settings(bank_url=bank.url, card_gateway_url=cards.url, card_network_url=network.url, sms_url=sms.url)
     await prepare(database_url, settings)
     opened = Platform(database_url, settings, sandbox=True)
     await opened.open()
@@ -70,8 +73,8 @@ async def platform(
         await jobs.job_named(daily).run(opened)
     yield opened
     await opened.close()
-    await bank.stop()
-    await cards.stop()
+    for each in parties:
+        await each.stop()
 
 
 async def test_an_idle_platform_issues_fewer_than_five_statements_a_second(

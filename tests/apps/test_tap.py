@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -42,9 +43,14 @@ async def test_a_tap_shows_what_became_of_it(
         await network.disconnect()
 
 
-def test_a_tap_without_a_network_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tap_without_a_network_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(tap.URL_VARIABLE, raising=False)
     with pytest.raises(OperatorError, match="No card network is known"):
-        tap.main(WORDS)
+        tap.main([*WORDS, "--data", str(tmp_path)])
     with pytest.raises(OperatorError, match="cannot be reached"):
-        tap.main(WORDS, url="http://127.0.0.1:1")
+        tap.main([*WORDS, "--url", "http://127.0.0.1:1"])
+
+
+async def test_what_is_no_simulated_network_is_one_sentence(network: CardNetworkSimulator) -> None:
+    with pytest.raises(OperatorError, match="is no simulated card network"):
+        await asyncio.to_thread(tap.main, [*WORDS, "--url", f"{network.url}/nowhere"])

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
-import shutil
 import signal
 import socket
-import sys
-import tempfile
-import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -24,128 +18,7 @@ from kessai.apps.wiring import prepare
 from kessai.foundation.config import Settings
 from kessai.foundation.db import Database
 from kessai.foundation.postgres import running_dsn
-
-KESSAI = (sys.executable, "-m", "kessai")
-TIMEOUT_S = 60.0
-
-
-class Up:
-    """A running `kessai up` on free ports."""
-
-    def __init__(self, *options: str) -> None:
-        self.options = options
-        self.lines: list[str] = []
-        self.errors = ""
-
-    async def start(self) -> Up:
-        """Start it; returns when it says that it is up."""
-        self.process = await asyncio.create_subprocess_exec(
-            *(*KESSAI, "up", "--port", "0", "--grpc-port", "0", *self.options),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        assert self.process.stdout is not None
-        async with asyncio.timeout(TIMEOUT_S):
-            while not any("data  " in line for line in self.lines):
-                line = (await self.process.stdout.readline()).decode()
-                if not line:
-                    await self.process.wait()
-                    raise AssertionError(f"kessai up ended: {self.lines} {await self._rest()}")
-                self.lines.append(line)
-        return self
-
-    async def _rest(self) -> str:
-        assert self.process.stderr is not None
-        return (await self.process.stderr.read()).decode()
-
-    @property
-    def said(self) -> str:
-        """Everything on its standard output."""
-        return "".join(self.lines)
-
-    @property
-    def url(self) -> str:
-        """Where it says that it listens."""
-        found = re.search(r"http://127\.0\.0\.1:\d+", self.said)
-        assert found
-        return found[0]
-
-    @property
-    def key(self) -> str | None:
-        """The API key that it printed."""
-        found = re.search(r"kes_\S+", self.said)
-        return found[0] if found else None
-
-    async def ask(self, path: str, *, key: str | None = None, body: object = None) -> dict[str, object]:
-        """One request."""
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers)
-        return await asyncio.to_thread(lambda: json.load(urllib.request.urlopen(request, timeout=TIMEOUT_S)))
-
-    async def end(self) -> None:
-        """Make an end of it, and of the database it may leave."""
-        if self.process.returncode is None:
-            await self.stop()
-
-    async def stop(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Ask it to stop; gives its exit code."""
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-        async with asyncio.timeout(TIMEOUT_S):
-            out, errors = await self.process.communicate()
-        self.lines.append(out.decode())
-        self.errors += errors.decode()
-        return self.process.returncode or 0
-
-
-StartUp = Callable[..., Awaitable[Up]]
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that the database's own user can reach, gone afterwards."""
-    made = Path(tempfile.mkdtemp(prefix="kessai-up-"))
-    made.chmod(0o711)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture
-async def start_up() -> AsyncIterator[StartUp]:
-    """`await start_up(*options)`: a running platform, killed at the end if it still runs."""
-    started: list[Up] = []
-
-    async def start(*options: str) -> Up:
-        started.append(Up(*options))
-        return await started[-1].start()
-
-    yield start
-    for each in started:
-        await each.end()
-
-
-@pytest.fixture
-async def up(folder: Path, start_up: StartUp) -> Up:
-    """A platform on an embedded database."""
-    return await start_up("--data", str(folder / "data"))
-
-
-async def _refused(*options: str) -> str:
-    """What a `kessai` that cannot start says; it must be one sentence and exit 2."""
-    process = await asyncio.create_subprocess_exec(
-        *(*KESSAI, *options),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(TIMEOUT_S):
-        _, errors = await process.communicate()
-    said = [line for line in errors.decode().splitlines() if not line.startswith("{")]
-    assert process.returncode == 2, errors
-    assert len(said) == 1, errors
-    return said[0]
+from tests.apps.operator import KESSAI, TIMEOUT_S, StartUp, Up, refused
 
 
 async def test_data_and_key_outlive_a_restart_and_the_server_is_stopped(folder: Path, start_up: StartUp) -> None:
@@ -178,7 +51,7 @@ async def test_secret_of_the_first_key_is_in_no_log(up: Up, folder: Path) -> Non
 
 
 async def test_second_start_on_the_same_data_says_so(up: Up, folder: Path) -> None:
-    said = await _refused("up", "--port", "0", "--grpc-port", "0", "--data", str(folder / "data"))
+    said = await refused("up", "--port", "0", "--grpc-port", "0", "--data", str(folder / "data"))
     assert f"is in use by another kessai (process {up.process.pid})" in said
 
 
@@ -187,7 +60,7 @@ async def test_taken_port_is_one_sentence(option: str, folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         other = "--grpc-port" if option == "--port" else "--port"
-        said = await _refused("up", option, port, other, "0", "--data", str(folder / "data"))
+        said = await refused("up", option, port, other, "0", "--data", str(folder / "data"))
     assert f"cannot listen on 127.0.0.1:{port}" in said
     assert not (folder / "data").exists()
 
@@ -195,14 +68,14 @@ async def test_taken_port_is_one_sentence(option: str, folder: Path) -> None:
 async def test_taken_port_is_told_to_several_workers_too(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
         port = str(taken.getsockname()[1])
-        said = await _refused("up", "--port", port, "--workers", "2", "--data", str(folder / "data"))
+        said = await refused("up", "--port", port, "--workers", "2", "--data", str(folder / "data"))
     assert f"cannot listen on 127.0.0.1:{port}" in said
 
 
 async def test_one_port_for_both_ways_in_is_one_sentence(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    said = await _refused("up", "--port", port, "--grpc-port", port, "--data", str(folder / "data"))
+    said = await refused("up", "--port", port, "--grpc-port", port, "--data", str(folder / "data"))
     assert said == f"REST and gRPC cannot both listen on 127.0.0.1:{port}; name another port."
 
 
@@ -220,7 +93,7 @@ async def test_configuration_that_would_misread_accounts_is_refused_with_its_lin
     types = folder / "types.toml"
     types.write_text(text.replace("[types.sales]\n", "[types.sales]\nlog_only = true\n"))
     line = 1 + types.read_text().splitlines().index("[types.sales]") + 1
-    said = await _refused(
+    said = await refused(
         "up", "--port", "0", "--grpc-port", "0", "--database-url", database_url, "--account-types", str(types)
     )
     assert f"types.toml, line {line}: types.sales.log_only: accounts of the type are there already" in said
@@ -228,13 +101,13 @@ async def test_configuration_that_would_misread_accounts_is_refused_with_its_lin
 
 async def test_unwritable_folder_is_one_sentence(folder: Path) -> None:
     (folder / "file").write_text("in the way")
-    said = await _refused("up", "--port", "0", "--grpc-port", "0", "--data", str(folder / "file" / "data"))
+    said = await refused("up", "--port", "0", "--grpc-port", "0", "--data", str(folder / "file" / "data"))
     assert "cannot be written" in said
 
 
 async def test_unreachable_database_is_one_sentence_without_its_password() -> None:
     url = "postgresql://me:hunter2@127.0.0.1:1/kessai"
-    said = await _refused("up", "--port", "0", "--grpc-port", "0", "--database-url", url)
+    said = await refused("up", "--port", "0", "--grpc-port", "0", "--database-url", url)
     assert "The database at 127.0.0.1:1/kessai cannot be reached" in said
     assert "hunter2" not in said
 
@@ -245,7 +118,7 @@ async def test_newer_database_is_one_sentence(database: Database, database_url: 
         "INSERT INTO kessai.schema_migration (schema, component, number, name, digest)"
         " VALUES ('ledger', 'ledger', 9999, '9999_later.sql', 'x')",
     )
-    said = await _refused("up", "--port", "0", "--grpc-port", "0", "--database-url", database_url)
+    said = await refused("up", "--port", "0", "--grpc-port", "0", "--database-url", database_url)
     assert "newer than this program" in said
 
 
@@ -254,14 +127,14 @@ async def test_impossible_account_type_is_refused_with_its_line(folder: Path) ->
     types.write_text(
         '[types.hot]\nname_ja = "x"\nasset = "JPY"\nowner_kind = "merchant"\nlog_only = true\nretention_cap_minor = 5\n'
     )
-    said = await _refused(
+    said = await refused(
         "up", "--port", "0", "--grpc-port", "0", "--data", str(folder / "data"), "--account-types", str(types)
     )
     assert re.search(r"types\.toml, line 6: types\.hot\.retention_cap_minor", said)
 
 
 async def test_wrong_configuration_is_refused_before_a_key_is_made(folder: Path, start_up: StartUp) -> None:
-    said = await _refused("up", "--port", "0", "--grpc-port", "0", "--data", str(folder), "--payment-kinds", "nowhere")
+    said = await refused("up", "--port", "0", "--grpc-port", "0", "--data", str(folder), "--payment-kinds", "nowhere")
     assert said == "The configuration nowhere cannot be read: No such file or directory."
     up = await start_up("--data", str(folder))
     assert up.key is not None
@@ -353,6 +226,6 @@ async def test_job_and_key_work_beside_a_running_platform(up: Up, folder: Path) 
 
 
 async def test_unknown_job_and_missing_platform_are_one_sentence(folder: Path) -> None:
-    assert "There is no job nonsense" in await _refused("job", "run", "nonsense", "--data", str(folder / "data"))
-    assert "There is no platform in" in await _refused("key", "create", "--data", str(folder / "data"))
+    assert "There is no job nonsense" in await refused("job", "run", "nonsense", "--data", str(folder / "data"))
+    assert "There is no platform in" in await refused("key", "create", "--data", str(folder / "data"))
     assert os.listdir(folder) == []

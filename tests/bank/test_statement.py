@@ -112,3 +112,19 @@ async def test_a_transfer_under_way_that_the_bank_credits_does_not_agree(filing:
     found = await filing.statement(MONDAY)
     told = {each.about: (each.reason, each.ours_minor, each.theirs_minor) for each in found.differences}
     assert told[sent.instruction_id] == ("missing_here", 0, 1_000)
+
+
+async def test_money_that_came_back_and_is_heard_of_a_day_later_agrees_by_itself_then(filing: FilesWorld) -> None:
+    filing.simulator.books.files.foresee_line(LineFate(state="returned", code="account_closed", return_after_days=1))
+    await filing.transfer(await filing.world.account(), 3_000)
+    await filing.send()
+    await filing.hear(TUESDAY)
+    filing.be(THURSDAY, "07:00")
+    await filing.statement(TUESDAY)
+    came_back = await filing.statement(WEDNESDAY)
+    assert (came_back.agrees, {each.reason for each in came_back.differences}) == (False, {"missing_there", "not_ours"})
+    await filing.hear(THURSDAY)
+    filing.be(FRIDAY, "07:00")
+    await filing.statement(THURSDAY)
+    days = (await filing.bank.list_statement_days(ListStatementDays())).days
+    assert {each.day: each.agrees for each in days} == dict.fromkeys((TUESDAY, WEDNESDAY, THURSDAY), True)

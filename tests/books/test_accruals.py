@@ -19,7 +19,7 @@ amount_minor = 30_000
 account = "2320"
 side = "credit"
 counter = "5220"
-since = 2026-04-01
+valid_from = 2026-04-01
 """
 CAPITAL = {"1110": 1, "3110": -1}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -25,7 +26,7 @@ MINORS = st.integers(-(10**15), 10**15)
 def accrual(share: Decimal, rounding: Rounding = Rounding.DOWN, method: Method = Method.TARGET) -> Accrual:
     return Accrual(
         name="provision", name_ja="引当金", method=method, account="2430", side=Side.DEBIT, counter="4220",
-        of=("2140",), of_side=Side.CREDIT, share=share, rounding=rounding, amount_minor=None, since=None,
+        of=("2140",), of_side=Side.CREDIT, share=share, rounding=rounding, amount_minor=None, valid_from=None,
     )  # fmt: skip
 
 
@@ -102,7 +103,54 @@ def test_a_file_that_cannot_be_meant_is_refused_with_its_line(was: str, becomes:
     assert told in str(refused.value)
 
 
-def test_two_accruals_of_one_name_are_refused() -> None:
-    again = WRITTEN + WRITTEN[WRITTEN.index("[[accrual]]") :]
-    with pytest.raises(ConfigError, match="is the name of another accrual"):
-        read_closing(TomlDocument(again, "mine.toml"), ACCOUNTS.keys(), CONTROLS)
+def versions(*lines: str) -> list[Accrual]:
+    """Versions of one accrual, each with some lines of its own in place of its amount."""
+    table = WRITTEN[WRITTEN.index("[[accrual]]") :]
+    text = WRITTEN.removesuffix(table) + "".join(table.replace("amount_minor = 100", each) for each in lines)
+    return list(read_closing(TomlDocument(text, "mine.toml"), ACCOUNTS.keys(), CONTROLS).accruals)
+
+
+def test_of_several_versions_that_one_is_booked_which_holds_on_the_months_last_day() -> None:
+    found = versions(
+        "amount_minor = 100",
+        "amount_minor = 200\nvalid_from = 2026-10-01",
+        "amount_minor = 300\nvalid_from = 2026-12-31\nvalid_until = 2027-02-28",
+    )
+    ends = [date(2026, 9, 30), date(2026, 12, 30), date(2027, 2, 28)]
+    assert [each.valid_until for each in found] == ends
+    asked = {
+        month: [each.amount_minor for each in found if each.applies_to(month)]
+        for month in (date(2020, 1, 1), date(2026, 9, 1), date(2026, 10, 1), date(2026, 12, 1), date(2027, 3, 1))
+    }
+    assert list(asked.values()) == [[100], [100], [200], [300], []]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (("amount_minor = 1", "amount_minor = 2"), "accrual.1.valid_from: overlaps the earlier version of one"),
+        (
+            ("amount_minor = 1\nvalid_from = 2026-02-01", "amount_minor = 2\nvalid_from = 2026-02-01"),
+            "accrual.1.valid_from: overlaps the earlier version of one",
+        ),
+        (
+            ("amount_minor = 1\nvalid_until = 2026-02-01", "amount_minor = 2\nvalid_from = 2026-02-01"),
+            "accrual.0.valid_until: overlaps the next version of one, which holds from 2026-02-01 on",
+        ),
+        (
+            ("amount_minor = 1\nvalid_until = 2026-01-30", "amount_minor = 2\nvalid_from = 2026-02-01"),
+            "accrual.0.valid_until: leaves a gap before the next version of one",
+        ),
+        (("amount_minor = 1\nvalid_from = 2026-02-02\nvalid_until = 2026-02-01",), "accrual.0.valid_until: is before"),
+    ],
+)
+def test_versions_that_overlap_or_leave_a_gap_are_refused(lines: tuple[str, ...], told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        versions(*lines)
+    assert told in str(refused.value)
+
+
+def test_another_version_is_booked_on_the_same_accounts() -> None:
+    table = WRITTEN[WRITTEN.index("[[accrual]]") :].replace('"2320"', '"2420"') + "valid_from = 2026-10-01\n"
+    with pytest.raises(ConfigError, match=r"accrual\.1\.account: must be as in the earlier version of one"):
+        read_closing(TomlDocument(WRITTEN + table, "mine.toml"), ACCOUNTS.keys(), CONTROLS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError
-from kessai.services.books.api.accounting import Journal, ListJournals, ReopenPeriod
+from kessai.services.books.api.accounting import Journal, JournalsOfPayments, ListJournals, ReopenPeriod
 from kessai.services.books.api.statements import (
     AccountLedger,
     GetAccountLedger,
@@ -269,6 +269,23 @@ async def test_journals_are_listed_by_day_page_by_page(database: Database) -> No
         assert len({each.journal_id for each in found}) == 5
         whole = await o.desk.list_journals(ListJournals(**SPRING))
         assert (whole.journals, whole.next_cursor) == (found, None)
+
+
+async def test_journals_of_payments_are_found_whenever_they_were_booked(database: Database) -> None:
+    async with office(database) as o:
+        await a_spring(o)
+        await o.town.book.move(
+            "internal:campaign/point_cost 90 > cus:1/free_points 90", kind="incentive", metadata={"payment_id": "inc_1"}
+        )
+        await o.town.heard()
+        whole = (await o.desk.list_journals(ListJournals(since=MARCH_31, until=date(2099, 1, 1), limit=1000))).journals
+        paid = [each for each in whole if each.payment_id is not None]
+        named = sorted({str(each.payment_id) for each in paid})
+        assert named
+        found = await o.desk.list_journals_of_payments(JournalsOfPayments(payment_ids=[*named, "chg_unknown"]))
+        assert sorted(found.journals, key=lambda each: each.journal_id) == sorted(
+            paid, key=lambda each: each.journal_id
+        )
 
 
 # -- reports --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from kessai.apps.verify.books import check_books
 from kessai.apps.verify.books_again import check_again
@@ -24,6 +25,7 @@ from kessai.services.books.api.statutory import (
     WalletCount,
 )
 from tests.books.office import Office, asked, office
+from tests.books.statutory_world import at, world_of
 from tests.books.town import config
 from tests.journeys.town import Town, opened
 
@@ -211,3 +213,39 @@ async def test_an_event_that_was_heard_and_is_not_in_the_books_is_found(database
         assert text.endswith("was heard, and is neither booked nor stands unposted")
         await o.town.database.fetch(None, "UPDATE books.subscription_cursor SET position = 0, handled = 0")
         assert await proved(o) == []
+
+
+# -- orders of crypto-assets ----------------------------------------------------------------------------------------
+
+ORDERS = {
+    "a price": (
+        "UPDATE books.crypto_order SET ordered = replace(ordered, '10000000', '1')", "it is not what its event says"
+    ),
+    "one that was taken away": ("DELETE FROM books.crypto_order", "it is missing, though"),
+    "one of nothing": (
+        "INSERT INTO books.crypto_order VALUES ('exc_' || repeat('0', 32), '[]')", "no event tells of it"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("altered", ORDERS)
+async def test_an_order_is_remembered_as_its_event_says_it(database: Database, altered: str) -> None:
+    statement, sentence = ORDERS[altered]
+    async with world_of(database, at(date(2026, 4, 3))) as world:
+        await world.give("cus:1/trading_funds 300000", kind="exchange_in")
+        await world.book.open("cus:1/btc")
+        order = "cus:1/trading_funds 200000 > cus:1/btc 2000000"
+        await world.book.hold(order, kind="trade", rate="10000000", name="buy", metadata={"capacity": "agency"})
+        await world.book.capture("buy")
+        await world.heard()
+        assert await found_of_orders(database) == []
+        await database.fetch(None, statement)
+        (told,) = await found_of_orders(database)
+        assert told.startswith(sentence)
+
+
+async def found_of_orders(database: Database) -> list[str]:
+    """What posting everything anew finds of orders."""
+    sql, report = load_queries("kessai.apps.verify", file="sql/books.sql"), Report()
+    await database.transaction(None, lambda connection: check_again(connection, sql, config(), report))
+    return [each.sentence for each in report.findings if each.table == "books.crypto_order"]

@@ -10,7 +10,7 @@ from kessai.apps.errors_doc import FAMILIES, errors_text, meanings, verbs_by_cod
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "kessai"
-INTERNAL = {"conflicted", "vault_seal_broken"}
+INTERNAL = {"conflicted", "payment_crowded", "payment_cut_off", "payment_slow", "vault_seal_broken"}
 """What is caught or logged on the way, and never told."""
 
 

@@ -15,6 +15,7 @@ EFFECTS: dict[str, tuple[str, ...]] = {
     "cardgateway": ("card_authorization", "card_operation"),
     "bank": ("instruction", "instruction_step"),
     "settlement": ("movement",),
+    "nfc": ("id_authorization",),
 }
 """Tables whose rows are effects, by service."""
 OTHERS: dict[str, tuple[str, ...]] = {
@@ -35,8 +36,14 @@ OTHERS: dict[str, tuple[str, ...]] = {
         "statement_difference", "statement_line", "transfer_file", "unmatched_result", "unread_result",
     ),
     "settlement": (
-        "claim", "claim_part", "claim_step", "clearing", "daily_summary", "fee", "fee_base", "fee_part", "payout",
-        "payout_step", "sales_summary", "settlement_day", "standing", "transaction_data",
+        "claim", "claim_part", "claim_step", "clearing", "daily_summary", "fee", "fee_base", "fee_part",
+        "issued_statement", "payout", "payout_step", "sales_summary", "settlement_day", "standing", "transaction_data",
+    ),
+    "nfc": (
+        "card", "card_step", "card_usage", "clearing_day", "clearing_file", "clearing_finding",
+        "clearing_finding_note", "clearing_line", "clearing_line_wrong", "clearing_sale", "clearing_total",
+        "customer_card", "device", "feed_place", "id_refund", "id_refused_payment", "id_reversal", "issue_batch",
+        "issue_error", "issue_step", "pan_lookup", "pan_vault", "phone_check", "pool_card", "sms_quota",
     ),
 }  # fmt: skip
 """Tables that hold something else: settings, people's cards and accounts, projections of effects, what is asked for."""

@@ -81,6 +81,10 @@ def _fee(digit: str) -> dict[str, Any]:
     return {"payment_id": f"mfe_{digit * 32}", "kind": "merchant_fee", "merchant_id": CAFE, "amount_minor": 5}
 
 
+def _hold(digit: str) -> dict[str, Any]:
+    return {"payment_id": f"idc_{digit * 32}", "customer_id": AIKO, "amount_minor": 5}
+
+
 PAIRS: dict[str, Callable[[Shopfront], Awaitable[Pair]]] = {
     "create_exchange": _body("/v1/ledger/exchanges", _exchange(5), kind="other"),
     "create_exchanges": _body(
@@ -104,6 +108,7 @@ PAIRS: dict[str, Callable[[Shopfront], Awaitable[Pair]]] = {
     "charge_merchant_fee": _body("/v1/merchant-fees", {"merchant_id": CAFE, "amount_minor": 5}),
     "clear_sales": _body("/v1/clearings", {"merchant_id": CAFE, "amount_minor": 5}),
     "move_merchants": _body("/v1/merchant-movements", {"movements": [_fee("a")]}, movements=[_fee("b")]),
+    "hold_payments": _body("/v1/holds", {"kind": "id_charge", "holds": [_hold("a")]}, holds=[_hold("b")]),
     "capture_payment": _twice("/v1/charges", CHARGE, "payment_id", "capture", {}),
     "cancel_payment": _twice("/v1/charges", CHARGE, "payment_id", "cancel", {}),
     "refund_payment": _twice("/v1/charges", {**CHARGE, "capture": True}, "payment_id", "refunds", {}),

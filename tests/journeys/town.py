@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from dataclasses import replace as replace_clock
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from kessai.apps.verify import command, verify
 from kessai.apps.verify.finding import Report
 from kessai.apps.wiring import Platform, prepare
 from kessai.foundation.config import Settings
+from kessai.foundation.db import Database
 from kessai.foundation.vault import new_vault_key
+from kessai.services.sandbox import store as stored_clock
 from kessai.simulators.bank import BankSimulator
 from kessai.simulators.cardgateway import CardGatewaySimulator
 
@@ -74,8 +78,10 @@ class Town:
 
 
 @asynccontextmanager
-async def opened(database_url: str, folder: Path, *, payment_kinds: str | None = None) -> AsyncGenerator[Town]:
-    """Everything that the demonstration starts, in this process."""
+async def opened(
+    database_url: str, folder: Path, *, payment_kinds: str | None = None, begins: datetime | None = None
+) -> AsyncGenerator[Town]:
+    """Everything that the demonstration starts, in this process; business time begins at an instant, or is real."""
     ours = Settings(
         data=str(folder),
         database_url=database_url,
@@ -86,12 +92,15 @@ async def opened(database_url: str, folder: Path, *, payment_kinds: str | None =
     books = folder_of(ours)
     books.mkdir(parents=True)
     async with AsyncExitStack() as ending:  # also when the story fails: a loop with open listeners never closes
-        cards, bank = CardGatewaySimulator(path=books / "cardgateway.jsonl"), BankSimulator(path=books / "bank.jsonl")
+        ahead = timedelta(0) if begins is None else begins - datetime.now(UTC)
+        cards = CardGatewaySimulator(path=books / "cardgateway.jsonl")
+        bank = BankSimulator(path=books / "bank.jsonl", now=lambda: datetime.now(UTC) + ahead)
         for simulator in (cards, bank):
             await simulator.start()
             ending.push_async_callback(simulator.stop)
         settings = replace(ours, card_gateway_url=cards.url, bank_url=bank.url)
         secret = await prepare(database_url, settings)
+        await _set_clock(database_url, ahead)
         platform = Platform(database_url, settings)
         ending.push_async_callback(platform.close)
         await platform.open()
@@ -101,3 +110,14 @@ async def opened(database_url: str, folder: Path, *, payment_kinds: str | None =
             httpx.AsyncClient(transport=transport, base_url="http://kessai.test", headers=headers)
         )
         yield Town(platform, Bridged(http), http, ours, database_url, cards, bank)
+
+
+async def _set_clock(database_url: str, ahead: timedelta) -> None:
+    """Business time as it is from the beginning, before anybody has looked at it."""
+    database = Database(database_url)
+    try:
+        clock = await stored_clock.load(database)
+        if ahead:
+            assert await stored_clock.replace(database, replace_clock(clock, offset=ahead))
+    finally:
+        await database.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from kessai.foundation.config import ConfigError, TomlDocument, load_toml
 from kessai.foundation.errors import PaymentError
-from kessai.services.merchant.api import Aspect, MerchantState
+from kessai.services.merchant.api import Aspect, Contract, MerchantState
 from kessai.services.merchant.domain.companies import check_digit
 from kessai.services.merchant.domain.consolidation import collected_by, refuse_parent
 from kessai.services.merchant.domain.master import Mapping, Wanted, ended, place
@@ -83,10 +84,17 @@ def _entry(merchant_id: str, version: int, aspect: Aspect, since: datetime, cont
 
 
 class _Merchants:
-    """Merchants that only have a state and somebody who collects."""
+    """Merchants that only have a state, a contract and somebody who collects."""
 
     def __init__(self, names: str) -> None:
-        self.entries = {name: [_entry(name, 1, Aspect.STATE, T0, MerchantState.ACTIVE)] for name in names}
+        agreed = Contract(methods=[])
+        self.entries = {
+            name: [
+                _entry(name, 1, Aspect.STATE, T0, MerchantState.ACTIVE),
+                _entry(name, 2, Aspect.CONTRACT, T0, agreed),
+            ]
+            for name in names
+        }
 
     def standing(self, name: str) -> Standing:
         return standing_of(name, self.entries[name])
@@ -132,6 +140,20 @@ def test_nobody_ever_collects_for_others_while_somebody_collects_for_it(
 def test_whoever_has_no_children_may_always_join_who_has_no_parent(steps: list[tuple[str, int]]) -> None:
     merchants = _Merchants(NAMES)
     assert all(merchants.try_parent(child, "a", _at(hour)) for child, hour in steps)
+
+
+@given(st.lists(st.tuples(HOURS, st.none() | HOURS)), HOURS, st.none() | HOURS)
+def test_a_contract_throughout_is_one_at_every_instant(
+    agreed: list[tuple[int, int | None]], since: int, until: int | None
+) -> None:
+    entries = [_entry("a", 1, Aspect.STATE, T0, MerchantState.ACTIVE)]
+    for version, (begins, ends) in enumerate(agreed, 2):
+        entry = _entry("a", version, Aspect.CONTRACT, _at(begins), Contract(methods=[]))
+        entries.append(replace(entry, valid_until=None if ends is None else _at(max(ends, begins + 1))))
+    standing = standing_of("a", entries)
+    hours = range(since, 50 if until is None else until)
+    told = standing.has_contract_throughout(_at(since), None if until is None else _at(until))
+    assert told == all(standing.agreed_at(_at(hour)) is not None for hour in hours)
 
 
 # -- the merchant master ------------------------------------------------------------------------------------------
@@ -210,7 +232,9 @@ def test_the_platforms_rules_ask_for_two_persons_where_money_moves() -> None:
     assert rules.master
     assert rules.needed_for(Aspect.STATE, MerchantState.ACTIVE)
     assert not rules.needed_for(Aspect.STATE, MerchantState.SUSPENDED)
-    assert not rules.needed_for(Aspect.PROFILE)
+    assert rules.needed_for(Aspect.PROFILE)
+    assert rules.needed_for(Aspect.COMPANY)
+    assert not rules.needed_for(Aspect.CHILDREN)
 
 
 def test_a_wrong_rule_is_told_with_its_line() -> None:

@@ -94,7 +94,11 @@ async def test_a_companys_numbers_are_checked(world: World, profile: dict[str, s
 
 async def test_a_company_keeps_what_it_was(world: World) -> None:
     company_id = await world.company(name="old")
-    new = ChangeCompany(company_id=company_id, profile=CompanyProfile(name="new"), reason="renamed")
+    alone = ChangeCompany(company_id=company_id, profile=CompanyProfile(name="new"), reason="renamed")
+    assert await refusal(world.service.change_company(alone)) == "approval_required"
+    new = await world.approved(alone, "merchant.company", company_id)
+    other = replace(new, profile=CompanyProfile(name="new", registration_number="T1234567890123"))
+    assert await refusal(world.service.change_company(other)) == "approval_content_differs"
     with calling(ANNA, key := fresh_key()):
         changed = await world.service.change_company(new)
     with calling(ANNA, key) as call:
@@ -105,6 +109,7 @@ async def test_a_company_keeps_what_it_was(world: World) -> None:
     history = await world.service.get_company_history(GetCompanyHistory(company_id=company_id))
     names = [msgspec.json.decode(each.content)["name"] for each in history.changes]
     assert names == ["new", "old"]
+    assert (history.changes[0].changed_by, history.changes[0].approved_by) == (ANNA, BEN)
     assert (await world.service.get_company(GetCompany(company_id=company_id))).profile.name == "new"
 
 
@@ -184,7 +189,9 @@ async def test_what_nobody_approved_is_not_done(world: World) -> None:
     collect = SetParent(merchant_id="mer:1", parent_id=await world.merchant("mer:2"), reason="alone")
     pay = SetBankAccount(merchant_id="mer:1", bank_account_id=account, reason="alone")
     before = await world.service.get_merchant(GetMerchant(merchant_id="mer:1"))
+    rename = ChangeProfile(merchant_id="mer:1", profile=_profile(await world.company(), "new"), reason="alone")
     for attempt in (
+        world.service.change_profile(rename),
         world.service.agree_contract(agree),
         world.service.set_parent(collect),
         world.service.set_bank_account(pay),
@@ -350,6 +357,38 @@ async def test_of_two_that_would_collect_for_each_other_one_is_refused(world: Wo
     assert sorted(code == "done" for code in codes) == [False, True]
 
 
+async def test_who_collects_has_a_contract_all_that_time(world: World) -> None:
+    now = world.clock.now()
+    await world.merchant("mer:child")
+    await world.merchant("mer:parent", S.SCREENED)
+    assert await refusal(world.parent("mer:child", "mer:parent")) == "parent_without_contract"
+    await world.contract("mer:parent", contract(), since=now + timedelta(days=10), until=now + timedelta(days=20))
+    for days in (5, 10, 20):
+        asked = world.parent("mer:child", "mer:parent", now + timedelta(days=days))
+        assert await refusal(asked) == "parent_without_contract"
+    await world.parent("mer:child", None, now + timedelta(days=20))
+    assert await refusal(world.parent("mer:child", "mer:parent", now + timedelta(days=10))) == "done"
+    await world.contract("mer:parent", contract(), since=now + timedelta(days=20))
+    assert await refusal(world.parent("mer:child", "mer:parent", now + timedelta(days=15))) == "done"
+
+
+async def test_a_contract_does_not_end_while_others_are_collected_for(world: World) -> None:
+    now = world.clock.now()
+    for each in ("mer:child", "mer:parent"):
+        await world.merchant(each)
+    await world.parent("mer:child", "mer:parent", now + timedelta(days=10))
+    ends = now + timedelta(days=12)
+    assert await refusal(world.contract("mer:parent", contract(), until=ends)) == "merchant_has_children"
+    assert await refusal(world.contract("mer:parent", contract(), since=now + timedelta(days=11), until=ends)) == (
+        "merchant_has_children"
+    )
+    assert await refusal(world.contract("mer:parent", contract(), since=ends)) == "done"
+    assert await refusal(world.contract("mer:parent", contract(), since=now + timedelta(days=11), until=ends)) == "done"
+    await world.parent("mer:child", None, now + timedelta(days=30))
+    later = now + timedelta(days=40)
+    assert await refusal(world.contract("mer:parent", contract(), since=ends, until=later)) == "done"
+
+
 async def test_children_are_listed_as_of_an_instant(world: World) -> None:
     for each in ("a", "b", "c", "parent"):
         await world.merchant(f"mer:{each}")
@@ -381,6 +420,30 @@ async def test_a_merchant_is_paid_to_its_own_account_alone(world: World) -> None
     assert await refusal(world.bank_account("mer:1", new_id("bac"))) == "bank_account_not_found"
     assert (await world.bank_account("mer:1", own)).bank_account_id == own
     assert (await world.bank_account("mer:1", None)).bank_account_id is None
+
+
+@pytest.mark.parametrize(
+    ("company", "merchant", "code"),
+    [
+        (None, None, "done"),  # nothing is registered that could be compared: the approver looks
+        ("カブシキガイシャミドリ", None, "done"),
+        ("ミドリ", None, "done"),
+        ("ユウゲンガイシャミドリ", None, "holder_name_differs"),
+        ("アオキ", None, "holder_name_differs"),
+        ("アオキ", "ミドリ", "done"),
+        (None, "ミドリ シンジュク", "holder_name_differs"),
+        ("株式会社みどり", None, "holder_name_differs"),
+    ],
+)
+async def test_the_accounts_holder_bears_a_registered_name(
+    world: World, company: str | None, merchant: str | None, code: str
+) -> None:
+    await world.merchant("mer:1")
+    kana = {} if company is None else {"name_kana": company}
+    company_id = await world.company(**kana)
+    await world.profile("mer:1", replace(_profile(company_id), name_kana=merchant))
+    account = world.bank.account("mer:1", holder="カ)ミドリ")
+    assert await refusal(world.bank_account("mer:1", account)) == code
 
 
 async def test_the_last_sales_of_a_closed_merchant_are_paid_to_a_new_account(world: World) -> None:
@@ -449,9 +512,7 @@ async def test_a_profile_is_what_it_was_then(world: World) -> None:
     await world.merchant("mer:1", S.APPLIED)
     before = world.clock.now()
     after = world.pass_time(hours=1)
-    await world.service.change_profile(
-        ChangeProfile(merchant_id="mer:1", profile=_profile(await world.company(), "new"), reason="renamed")
-    )
+    await world.profile("mer:1", _profile(await world.company(), "new"))
     names = [
         (await world.service.get_merchant(GetMerchant(merchant_id="mer:1", at=at))).profile.name
         for at in (before, after)

@@ -232,6 +232,7 @@ async def test_the_registration_number_is_the_companys_as_it_was_then(world: Wor
     world.pass_time(days=1)
     profile = CompanyProfile(name="株式会社みどり", registration_number="T1234567890123")
     with calling("key_1", fresh_key()):
-        await world.service.change_company(ChangeCompany(company_id=company_id, profile=profile, reason="registered"))
+        change = ChangeCompany(company_id=company_id, profile=profile, reason="registered")
+        await world.service.change_company(await world.approved(change, "merchant.company", company_id))
     before, after = [(await _paid(world, day, "mer:1"))[0] for day in (today, today + timedelta(days=1))]
     assert (before.registration_number, after.registration_number) == (None, "T1234567890123")

@@ -16,11 +16,20 @@ from kessai.foundation.contract import Message
 from kessai.foundation.db import Database
 from kessai.foundation.errors import NotFound, PaymentError
 from kessai.foundation.ids import new_hex, new_id
-from kessai.services.bank.api import BankAccount, DepositType, GetBankAccount, OwnerKind
+from kessai.services.bank.api import (
+    BankAccount,
+    CheckHolder,
+    DepositType,
+    GetBankAccount,
+    HolderChecked,
+    OwnerKind,
+)
+from kessai.services.bank.domain import same_holder
 from kessai.services.identity.api import ApproveApproval, RequestApproval, content_digest
 from kessai.services.identity.service import IdentityService
 from kessai.services.merchant.api import (
     AgreeContract,
+    ChangeProfile,
     ChangeState,
     CompanyProfile,
     Contract,
@@ -55,6 +64,7 @@ class BankOfNames:
     def __init__(self, clock: SandboxClock) -> None:
         self._clock = clock
         self.accounts: dict[str, BankAccount] = {}
+        self.holders: dict[str, str] = {}
 
     async def get_account(self, request: GetBankAccount, /) -> BankAccount:
         """A registered bank account."""
@@ -62,9 +72,14 @@ class BankOfNames:
             raise NotFound("bank_account_not_found", "There is no such bank account.")
         return self.accounts[request.account_id]
 
-    def account(self, merchant_id: str, **other: object) -> str:
+    async def check_holder(self, request: CheckHolder, /) -> HolderChecked:
+        """Whether its holder bears one of some names."""
+        return HolderChecked(same=any(same_holder(self.holders[request.account_id], each) for each in request.names))
+
+    def account(self, merchant_id: str, holder: str = "カ)ミドリ", **other: object) -> str:
         """A new account of a merchant."""
         account_id = new_id("bac")
+        self.holders[account_id] = holder
         plain: dict[str, object] = {
             "account_id": account_id,
             "owner_kind": OwnerKind.MERCHANT,
@@ -147,6 +162,11 @@ class World:
         """Say who collects."""
         request = SetParent(merchant_id=merchant_id, parent_id=parent_id, valid_from=since, reason="as agreed")
         return await self.service.set_parent(await self.approved(request, "merchant.parent", merchant_id))
+
+    async def profile(self, merchant_id: str, profile: MerchantProfile) -> MerchantRecord:
+        """Change what a merchant is called, and whose it is."""
+        request = ChangeProfile(merchant_id=merchant_id, profile=profile, reason="renamed")
+        return await self.service.change_profile(await self.approved(request, "merchant.profile", merchant_id))
 
     async def bank_account(self, merchant_id: str, bank_account_id: str | None) -> MerchantRecord:
         """Say where a merchant is paid to."""

@@ -5,14 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
 from kessai.apps.nfc_server import NfcServer, peer, tls_of
@@ -24,6 +19,7 @@ from kessai.services.nfc.domain.rules import read_rules
 from kessai.services.payment.api import ListPayments
 from kessai.simulators.cardnetwork.records import Tap
 from kessai.simulators.cardnetwork.wire_faults import Fault
+from tests.nfc.certificates import Authority
 from tests.nfc.wire_world import WireWorld, network_message, opened
 
 WIRE = read_rules().wire
@@ -145,6 +141,25 @@ async def test_no_more_is_read_while_too_much_is_in_flight() -> None:
     assert desk.most == 4
     writer.close()
     await server.stop()
+
+
+async def test_a_server_that_stops_answers_what_it_has_read() -> None:
+    desk = Slow()
+    server = NfcServer(desk, replace(WIRE, in_flight_max=2))
+    reader, writer = await asyncio.open_connection("127.0.0.1", await server.start())
+    writer.write(SIGN_ON)
+    assert (await heard(reader)).response == "00"
+    writer.write(iso8583.frame(iso8583.encode(_advice())) * 5)
+    async with asyncio.timeout(20):
+        while server.counts["received"] < 3:
+            await asyncio.sleep(0.01)
+    stopping = asyncio.create_task(server.stop(grace_s=20))
+    await asyncio.sleep(0)
+    desk.go_on.set()
+    assert [(await heard(reader)).response for _ in range(5)] == ["91"] * 5
+    assert await ended(reader)
+    await stopping
+    writer.close()
 
 
 async def test_a_length_that_no_message_has_ends_the_connection_and_no_other() -> None:
@@ -274,42 +289,3 @@ def _advice() -> Message:
         place=iso8583.name_and_location("KISSA", "TOKYO", "JP"),
         currency="392",
     )
-
-
-class Authority:
-    """Signs certificates, for a test."""
-
-    def __init__(self, name: str) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _named(name)
-        self._own = self._signed(self._name, self._key, authority=True)
-
-    def file(self, folder: Path) -> str:
-        """Its own certificate."""
-        place = folder / "authority.pem"
-        place.write_bytes(self._own.public_bytes(serialization.Encoding.PEM))
-        return str(place)
-
-    def certificate(self, folder: Path, name: str) -> tuple[str, str]:
-        """A certificate and its key, as files."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate, secret = folder / f"{name}.pem", folder / f"{name}.key"
-        signed = self._signed(_named(name), key, authority=False)
-        certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-        plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, *plain))
-        return str(certificate), str(secret)
-
-    def _signed(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool) -> x509.Certificate:
-        now = datetime.now(UTC)
-        builder = x509.CertificateBuilder(self._name, subject, key.public_key(), x509.random_serial_number())
-        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        builder = builder.add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        mine = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-        theirs = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        builder = builder.add_extension(mine, critical=False).add_extension(theirs, critical=False)
-        return builder.sign(self._key, hashes.SHA256())
-
-
-def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

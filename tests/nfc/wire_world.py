@@ -53,13 +53,15 @@ class PaymentLine:
         self.calls: list[str] = []
 
     def __getattr__(self, verb: str) -> Callable[[Any], Awaitable[Any]]:
+        known_as = "create_payment" if verb == "hold_payments" else verb  # made either way: one, or many at once
+
         async def call(request: Any) -> Any:
-            self.calls.append(verb)
-            if verb in self.before:
-                await self.before[verb]()
+            self.calls.append(known_as)
+            if known_as in self.before:
+                await self.before[known_as]()
             answer = await getattr(self.payment, verb)(request)
-            if verb in self.after:
-                await self.after[verb]()
+            if known_as in self.after:
+                await self.after[known_as]()
             return answer
 
         return call

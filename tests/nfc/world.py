@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.clock import SandboxClock
@@ -43,7 +43,9 @@ from kessai.services.nfc.gateways import (
     network_destination,
     sms_destination,
 )
+from kessai.services.nfc.gateways.clearing import HttpClearing
 from kessai.services.nfc.service import NfcService
+from kessai.services.payment.api import Payment
 from kessai.simulators.cardnetwork import KEY as NETWORK_KEY
 from kessai.simulators.cardnetwork import CardNetworkSimulator
 from kessai.simulators.sms import KEY as SMS_KEY
@@ -94,6 +96,8 @@ class World:
             issuer=issuer or HttpIssuer(files_destination(network)),
             tokens=HttpTokens(network),
             sms=HttpSms(_patient(sms_destination(self.sms.url, SMS_KEY))),
+            network=HttpClearing(files_destination(network)),
+            payment=cast("Payment", None),  # nothing is paid in these tests
             terms=terms or self.terms,
         )
         self._services.append(made)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import pytest
 
-from kessai.apps.verify import verify
 from kessai.foundation.errors import PaymentError, RequestInProgress, Unavailable, Unknown
 from kessai.foundation.ids import new_hex
 from kessai.sdk.workflow import Engine
@@ -16,10 +15,14 @@ from kessai.sdk.workflow.testing import CrashAt
 from kessai.services.bank.api import InstructionState
 from kessai.services.payment.api import (
     CaptureEscrow,
+    CapturePayment,
     CreateCharge,
     CreateEscrow,
     FundingSource,
     GetPayment,
+    HeldPayments,
+    HoldOutcome,
+    HoldPayments,
     MovedMerchants,
     MovementOutcome,
     MoveMerchants,
@@ -31,6 +34,7 @@ from kessai.services.payment.api import (
 )
 from kessai.services.payment.service import PaymentService
 from kessai.services.payment.workflows import notes
+from tests.payment.holds import findings, hold
 from tests.payment.merchants import movement
 from tests.payment.world import World, key
 
@@ -122,7 +126,20 @@ async def merchants_movements(world: World, ask: Ask) -> object:
     return [(each.state, each.code) for each in outcomes], owed[0], await world.sales(merchant)
 
 
-STORIES = (mixed_charge, refused_charge, escrow, returned_withdrawal, merchants_movements)
+async def customers_holds(world: World, ask: Ask) -> object:
+    """Two pages of holds that share some: each is held once, and the same ones are refused; then one goes on alone."""
+    payers = [await world.customer(funds=100), await world.customer(funds=100, free_points=50)]
+    holds = [hold(payer, amount) for payer in payers for amount in (60, 60)]
+    outcomes: list[HoldOutcome] = []
+    for name, page in (("page", holds[:3]), ("rest", holds[1:])):
+        told: HeldPayments = await ask(name, "hold_payments", HoldPayments(kind="id_charge", holds=page))
+        outcomes += told.outcomes
+    await ask("capture", "capture_payment", CapturePayment(payment_id=holds[2].payment_id))
+    balances = [await world.balance(payer) for payer in payers]
+    return [(each.state, each.code) for each in outcomes], balances, await world.balance(payers[1], "free_points")
+
+
+STORIES = (mixed_charge, refused_charge, escrow, returned_withdrawal, merchants_movements, customers_holds)
 
 
 def process(world: World, crash: CrashAt | None = None) -> PaymentService:
@@ -193,7 +210,7 @@ async def _again(survivor: PaymentService, name: str, verb: str, request: Any) -
 
 
 def _is_undecided(answer: object) -> bool:
-    if isinstance(answer, MovedMerchants):
+    if isinstance(answer, (MovedMerchants, HeldPayments)):
         return any(each.state in (PaymentState.PENDING, PaymentState.UNKNOWN) for each in answer.outcomes)
     return isinstance(answer, PaymentRecord) and answer.state is PaymentState.UNKNOWN
 
@@ -214,7 +231,7 @@ async def test_a_crash_at_every_commit_comes_to_the_same_end(
         crash = CrashAt(number, when)
         assert _comparable(await played(world, story, crash)) == expected, (number, when)
         assert crash.crashed
-    assert await verify(world.database.dsn) == []
+    assert await findings(world.database.dsn) == []
     world.payments = world.another_process()
     await world.payments.open()
 

@@ -61,6 +61,8 @@ async def test_what_is_owed_is_repaid_with_what_has_arrived_and_never_more(world
     assert await code_of(world.payments.repay_claim(too_much)) == "retention_cap_exceeded"
     unknown = RepayClaim(merchant_id="mer:shop", amount_minor=1, source="pocket")
     assert await code_of(world.payments.repay_claim(unknown)) == "unknown_source"
+    arrived_on_a_day = RepayClaim(merchant_id="mer:shop", amount_minor=1, debit_on=date(2030, 1, 4))
+    assert await code_of(world.payments.repay_claim(arrived_on_a_day)) == "debit_day_misplaced"
 
 
 @pytest.mark.parametrize(

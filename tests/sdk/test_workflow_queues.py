@@ -139,6 +139,33 @@ async def test_a_story_that_ends_before_its_executor_has_is_crashed_at_its_last_
     assert {each for (each,) in done} == set(told)
 
 
+async def test_a_story_that_once_has_fewer_flushes_is_told_again(engines: Engines) -> None:
+    told: list[str] = []
+
+    async def scenario(engine: Engine[World], name: str) -> str:
+        told.append(name)
+        if name != "crash1":  # nothing is flushed in that one: what is counted on a slow machine varies
+            await engine.start(errand_child, Order(order_id=name, amount=3), workflow_id=name)
+        return name
+
+    outcomes = [outcome async for outcome in crashes_everywhere(opener(engines), scenario)]
+    assert [outcome.happened for outcome in outcomes] == [1] * 4
+    assert [outcome.crashes for outcome in outcomes] == [((n, when),) for n in (1, 2) for when in ("before", "after")]
+    assert told.count("crash1") == 1
+    assert "crash1-1" in told
+
+
+async def test_a_boundary_that_no_story_comes_to_is_an_error(engines: Engines) -> None:
+    async def scenario(engine: Engine[World], name: str) -> str:
+        if name.startswith("whole"):
+            await engine.start(errand_child, Order(order_id=name, amount=3), workflow_id=name)
+        return name
+
+    stories = crashes_everywhere(opener(engines), scenario)
+    with pytest.raises(AssertionError, match="no crash before 1"):
+        await anext(stories)
+
+
 async def test_a_queued_id_that_was_started_some_other_way_gives_up_its_place(engines: Engines) -> None:
     putter = await engines.open()
     engines.world.gate = asyncio.Event()

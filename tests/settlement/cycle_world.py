@@ -222,6 +222,14 @@ class World:
                 await self.payments.hear_from_bank(each.reference)
         await self.hear()
 
+    async def bank_says_of(self, payment_id: str, state: InstructionState, code: FailureCode | None = None) -> None:
+        """The bank answers about one payment alone."""
+        for key, each in self.bank.books.items():
+            if each.reference == payment_id:
+                self.bank.books[key] = replace(each, state=state, failure_code=code)
+        await self.payments.hear_from_bank(payment_id)
+        await self.hear()
+
     async def hear(self) -> None:
         """Whatever the payment service has told is heard."""
         subscription = payout_results(self.database, self.clock)

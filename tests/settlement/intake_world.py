@@ -12,9 +12,11 @@ import msgspec
 
 from kessai.foundation.clock import TOKYO, SandboxClock
 from kessai.foundation.db import Database
+from kessai.foundation.errors import Refused
 from kessai.foundation.events import Relay, Subscription, parked
 from kessai.foundation.ids import new_hex
 from kessai.sdk.jobs import JobDone, JobOrder
+from kessai.services.books.api import BookedPayments, Journal, JournalLine, JournalsOfPayments, Side
 from kessai.services.ledger.api import GetAccount, OpenAccount, account_id_of
 from kessai.services.ledger.domain.types import load_account_types
 from kessai.services.ledger.service import LedgerService
@@ -43,6 +45,7 @@ from kessai.services.payment.api import (
     PaymentState,
     Refund,
     RefundCharge,
+    RefundPayment,
     TopUp,
 )
 from kessai.services.payment.domain.kinds import load_kinds
@@ -147,14 +150,53 @@ class Judge:
         )
 
 
+@dataclass
+class Bookkeeper:
+    """The books' door: what is booked of a payment, as lines of owner and signed amount on unsettled sales."""
+
+    booked: dict[str, list[tuple[str, int]]] = field(default_factory=dict[str, list[tuple[str, int]]])
+    asked: list[str] = field(default_factory=list[str])
+
+    async def list_journals_of_payments(self, request: JournalsOfPayments, /) -> BookedPayments:
+        """One journal a line."""
+        self.asked += request.payment_ids
+        return BookedPayments(
+            journals=[
+                _journal(payment_id, owner, signed)
+                for payment_id in request.payment_ids
+                for owner, signed in self.booked.get(payment_id, ())
+            ]
+        )
+
+
+def _journal(payment_id: str, owner: str, signed: int) -> Journal:
+    at = datetime(2026, 12, 1, tzinfo=UTC)
+    line = JournalLine(
+        line=1, account="2110", side=Side.CREDIT if signed > 0 else Side.DEBIT, amount_minor=abs(signed), asset="JPY",
+        tax_code="", account_type="unsettled_sales", owner=owner,
+    )  # fmt: skip
+    return Journal(
+        journal_id=f"jnl_{new_hex()}", source="ledger", event_id="e", kind="charge", action="capture", rule="charge",
+        rule_version=1, booked_on=at.date(), event_on=at.date(), occurred_at=at, recorded_at=at, exchange_id=None,
+        payment_id=payment_id, processing_id=None, merchant=None, product=None, reverses=None, description="",
+        posted_by="books", lines=[line],
+    )  # fmt: skip
+
+
 class Refusing:
-    """The payment service's door, which refuses all movements while it is told to."""
+    """The payment service's door, which refuses all movements, or all refunds, while it is told to."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def __getattr__(self, verb: str) -> Any:
         return getattr(self._world.payments, verb)
+
+    async def refund_payment(self, request: RefundPayment, /) -> Refund:
+        """As the payment service does, or refused."""
+        if self._world.refuse_refunds is not None:
+            raise Refused(self._world.refuse_refunds, "No.")
+        return await self._world.payments.refund_payment(request)
 
     async def move_merchants(self, request: MoveMerchants, /) -> MovedMerchants:
         """As the payment service does, or refused."""
@@ -176,6 +218,8 @@ class World:
         self.database, self.clock, self.ledger, self.config = database, clock, ledger, config
         self.refuse_movements: str | None = None
         """Why the payment service refuses fees, while it does."""
+        self.refuse_refunds: str | None = None
+        self.books = Bookkeeper()
         self.registry, self.judge, self.approvals = Registry({SHOP: fee_terms()}), Judge(), Secretary()
         self.payments = PaymentService(database, clock, ledger, load_kinds(), approvals=self.approvals, vault=VAULT)
         self.settlement = self.another_process()
@@ -194,12 +238,14 @@ class World:
         merchants: Any = self.registry
         tracer: Any = self.judge
         payment: Any = Refusing(self)
+        books: Any = self.books
         return SettlementService(
             self.database,
             self.clock,
             merchants=merchants,
             payment=payment,
             tracer=tracer,
+            books=books,
             config=self.config,
             **options,
         )
@@ -316,7 +362,7 @@ def net_of(transactions: Sequence[Transaction]) -> int:
 def quick(config: SettlementConfig | None = None, **pages: int) -> SettlementConfig:
     """The platform's own configuration, that waits for no verdict, with other sizes of pages."""
     config = config or read_settlement()
-    waiting = msgspec.structs.replace(config.waiting, proofs_s=0)
+    waiting = msgspec.structs.replace(config.waiting, proofs_s=0, margin_s=0)
     return msgspec.structs.replace(config, waiting=waiting, pages=msgspec.structs.replace(config.pages, **pages))
 
 

@@ -11,12 +11,13 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pypdf
 import pytest
 
 from kessai.apps.verify.checks import run_check
 from kessai.apps.verify.finding import Report
-from kessai.apps.verify.settlement import MOVED, MOVED_OUTSIDE
+from kessai.apps.verify.settlement import MOVED, MOVED_OUTSIDE, SUMS
 from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.db import Connection, Database, load_queries
 from kessai.foundation.errors import PaymentError
@@ -33,16 +34,24 @@ from kessai.services.settlement.api.claims import (
     RepaymentState,
     RepaymentWay,
 )
-from kessai.services.settlement.api.statements import GetClaimInvoice, GetStatement, StatementFile, StatementForm
+from kessai.services.settlement.api.statements import (
+    GetClaimInvoice,
+    GetStatement,
+    ListStatementVersions,
+    StatementFile,
+    StatementForm,
+)
 from kessai.services.settlement.domain.claims import ClaimPart
 from kessai.services.settlement.effects import DEPENDENCIES, SettlementEffects
 from kessai.services.settlement.store import claims
 from kessai.services.settlement.store.payouts import Known
+from kessai.services.settlement.workflows.cycle import make_cycles
 from kessai.services.settlement.workflows.offsetting import end_parts
 from tests.payment.world import key
 from tests.settlement.cycle_world import World, opened
 
 OCTOBER_END, NOVEMBER_END = date(2025, 10, 31), date(2025, 11, 30)
+OCTOBER_PAYS = date(2025, 11, 26)
 
 
 @pytest.fixture
@@ -281,6 +290,95 @@ async def test_a_statement_has_the_fields_of_a_qualified_invoice(world: World) -
     figures = ("sales_minor", "fees_minor", "net_minor", "transfer_fee_minor", "amount_minor")
     assert [told[each] for each in figures] == [10_000, 65, 9_935, 250, 9_685]
     assert [line["day"] for line in told["lines"]] == ["2025-10-10"]
+
+
+async def test_a_statement_is_issued_once_and_kept(world: World) -> None:
+    await sold_october(world)
+    first = await statement(world, StatementForm.JSON)
+    await world.pay(OCTOBER_PAYS)
+    await world.bank_says(InstructionState.DONE)
+    assert await statement(world, StatementForm.JSON) == first
+    await world.database.fetch(None, "UPDATE settlement.daily_summary SET sales_minor = 1, net_minor = 1 - fees_minor")
+    (payout,) = await world.payouts("mer:x")
+    kept = GetStatement(payee_id="mer:x", cycle_id=payout.cycle_id, version=1)
+    assert await world.desk.get_statement(kept) == first
+    with pytest.raises(PaymentError) as refusal:
+        await world.desk.get_statement(msgspec.structs.replace(kept, version=2))
+    assert refusal.value.code == "statement_not_found"
+
+
+async def test_a_statement_that_was_changed_after_it_was_issued_is_found(world: World) -> None:
+    await sold_october(world)
+    await statement(world, StatementForm.JSON)
+    report, sql = Report(), load_queries("kessai.apps.verify", file="sql/settlement.sql")
+    check = next(each for each in SUMS if each.query == "broken_statements")
+
+    async def look(connection: Connection) -> None:
+        await run_check(connection, sql, check, report, schema="settlement", types={})
+
+    await world.database.transaction(None, look)
+    assert report.findings == []
+    changed = "UPDATE settlement.issued_statement SET contents = convert_to(replace(convert_from(contents, 'UTF8'),"
+    await world.database.fetch(None, changed + " '9685', '9686'), 'UTF8')")
+    await world.database.transaction(None, look)
+    assert [each.invariant for each in report.findings] == ["a statement stays as it was issued"]
+
+
+async def test_a_payout_that_failed_is_told_by_a_corrected_version(world: World) -> None:
+    await sold_october(world)
+    first = await statement(world, StatementForm.JSON)
+    await world.pay(OCTOBER_PAYS)
+    await world.bank_says(InstructionState.FAILED, FailureCode.ACCOUNT_CLOSED)
+    second, again = await statement(world, StatementForm.JSON), await statement(world, StatementForm.PDF)
+    told: dict[str, Any] = json.loads(second.content)
+    assert (first.version, second.version, again.version, told["corrects"]) == (1, 2, 2, 1)
+    assert (told["transfer_fee_minor"], told["amount_minor"], told["payout_state"]) == (0, 0, "FAILED")
+    assert told["taxes"][0] == {"rate_bps": 1_000, "gross_minor": 15, "base_minor": 14, "tax_minor": 1}
+    (payout,) = await world.payouts("mer:x")
+    of = ListStatementVersions(payee_id="mer:x", cycle_id=payout.cycle_id)
+    assert [each.version for each in (await world.desk.list_statement_versions(of)).versions] == [1, 2]
+    kept = GetStatement(payee_id="mer:x", cycle_id=payout.cycle_id, version=1)
+    assert (await world.desk.get_statement(kept)).sha256 == first.sha256
+
+
+async def test_a_cycle_that_is_not_cleared_has_a_statement_that_is_not_issued(world: World) -> None:
+    world.agree("mer:x")
+    await world.sell(date(2025, 10, 10), "mer:x", 10_000)
+    await world.close(OCTOBER_END)
+    await world.run(make_cycles, OCTOBER_END)
+    file = await statement(world, StatementForm.CSV)
+    assert (file.version, "未発行" in file.content) == (0, True)
+    assert (await statement(world, StatementForm.CSV)).version == 0
+    await world.settle(OCTOBER_END)
+    assert (await statement(world, StatementForm.CSV)).version == 1
+
+
+async def test_fees_that_were_given_back_are_told_as_a_return_invoice(world: World) -> None:
+    await sold_october(world)
+    await world.database.fetch(
+        None,
+        "UPDATE settlement.transaction_data SET kind = 'fee_refund', from_id = 'platform', to_id = 'mer:x',"
+        " settles_on = '2025-10-12' WHERE transaction_id = $1",
+        UUID(int=2),
+    )
+    told: dict[str, Any] = json.loads((await statement(world, StatementForm.JSON)).content)
+    assert told["taxes"][0] == {"rate_bps": 1_000, "gross_minor": 260, "base_minor": 237, "tax_minor": 23}
+    assert told["returns"] == [
+        {
+            "rate_bps": 1_000,
+            "gross_minor": 5,
+            "base_minor": 5,
+            "tax_minor": 0,
+            "returned_from": "2025-10-12",
+            "returned_until": "2025-10-12",
+            "charged_from": "2025-10-10",
+            "charged_until": "2025-10-10",
+        }
+    ]
+    rows = list(csv.reader(io.StringIO((await statement(world, StatementForm.CSV)).content)))
+    assert ["10%", "5", "5", "0", "2025-10-12", "2025-10-10"] in rows
+    pdf = base64.b64decode((await statement(world, StatementForm.PDF)).content)
+    assert "2025-10-12" in "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages)
 
 
 async def test_a_statement_as_csv_is_read_again_and_holds_no_formula(world: World) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from kessai.foundation.db import Database
-from kessai.foundation.errors import Invalid, NotFound, PaymentError
+from kessai.foundation.errors import Invalid, NotFound, PaymentError, Refused
 from kessai.sdk.jobs import JobOrder
 from kessai.sdk.workflow.testing import CrashAt
 from kessai.services.merchant.api import NoTerms
@@ -21,7 +22,7 @@ from kessai.services.settlement.api import (
     TransactionKind,
     TransactionState,
 )
-from kessai.services.settlement.store import transactions
+from kessai.services.settlement.store import ROLE, days, transactions
 from kessai.services.settlement.workflows.daily import daily, payees_of_day
 from kessai.services.settlement.workflows.proving import judge
 from kessai.services.tracer.api import Verdict
@@ -29,6 +30,16 @@ from tests.settlement.intake_world import SHOP, World, net_of, opened, quick
 
 TODAY = date(2026, 12, 1)
 TOMORROW = date(2026, 12, 2)
+
+
+_MANY = """
+INSERT INTO settlement.transaction_data (owner_id, transaction_id, kind, from_id, to_id, amount_minor, method,
+    payment_id, processing_id, occurred_at, business_date, recorded_at, told_at, state)
+SELECT $1::text, md5(n::text)::uuid, 'sale', 'cus:x', $1::text, 100, 'direct', 'chg_' || n, 'prc_' || n,
+    $3::timestamptz, $2::date, $3::timestamptz, $3::timestamptz, 'RECORDED'
+FROM generate_series(1, $4::int) AS n
+"""
+_READ = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'transaction_open'"
 
 
 @pytest.fixture
@@ -125,6 +136,98 @@ async def test_a_fee_whose_payment_is_refused_holds_its_sale(world: World) -> No
     assert await held(world) == {}
     await world.hear()
     assert net_of(await world.transactions()) == 2_000 - 64 == await world.unsettled()
+
+
+async def test_a_refund_settles_with_its_sale_though_its_fee_cannot_be_given_back_yet(world: World) -> None:
+    charge = await world.sell(2_000)
+    await world.issue()
+    world.refuse_refunds = "account_frozen"
+    await world.refund(charge, 1_000)
+    await world.issue()
+    await world.settle(TODAY)
+    (summary,) = await world.summaries(since=TODAY)
+    assert (summary.sales_minor, summary.refunds_minor, summary.fees_minor) == (2_000, 1_000, 64)
+    world.refuse_refunds = None
+    await world.settle(TOMORROW)
+    await world.hear()
+    await world.settle(date(2026, 12, 3))
+    assert sum([each.fee_refunds_minor for each in await world.summaries(since=TODAY, until=date(2026, 12, 3))]) == 32
+    assert net_of(await world.transactions()) == 2_000 - 64 - 1_000 + 32 == await world.unsettled()
+
+
+async def _told_and_opened(world: World) -> None:
+    """Today and tomorrow have sales of which settlement has heard, and nothing is closed but yesterday."""
+    await world.settle(date(2026, 11, 30))
+    for day in (TODAY, TOMORROW):
+        world.until(day)
+        await world.sell(1_000)
+        await world.issue()
+
+
+async def test_a_day_is_refused_while_an_earlier_one_with_transactions_is_open(world: World) -> None:
+    await _told_and_opened(world)
+    with pytest.raises(Refused) as refusal:
+        await world.settle(TOMORROW)
+    assert (refusal.value.code, refusal.value.details["day"]) == ("earlier_day_open", TODAY.isoformat())
+    assert {each.state for each in await world.transactions()} == {TransactionState.RECORDED}
+    await world.settle(TODAY)
+    await world.settle(TOMORROW, attempt=2)
+    both = await world.summaries(since=TODAY, until=TOMORROW)
+    assert [(each.day, each.sales_minor, each.late) for each in both] == [(TODAY, 1_000, 0), (TOMORROW, 1_000, 0)]
+
+
+async def test_a_day_is_not_closed_past_one_that_has_begun_to_settle(world: World) -> None:
+    await _told_and_opened(world)
+    world.until(date(2026, 12, 3))
+    deps = world.settlement.engine.deps
+    page = await transactions.open_page(deps.database, TODAY, transactions.START, 10)
+    proved = [(each.owner_id, each.transaction_id, SHOP, SHOP) for each in page]
+    await deps.database.transaction(ROLE, lambda connection: transactions.settle(connection, TODAY, proved))
+    with pytest.raises(Refused) as refusal:
+        await deps.database.transaction(ROLE, lambda connection: days.close(connection, TOMORROW, deps.clock.now()))
+    assert refusal.value.code == "earlier_day_open"
+
+
+async def test_a_verdict_from_just_after_an_event_counts_once_the_tracer_must_have_heard(world: World) -> None:
+    waiting = msgspec.structs.replace(world.config.waiting, margin_s=3_600)
+    world.settlement.engine.deps.config = msgspec.structs.replace(world.config, waiting=waiting)
+    charge = await world.sell(2_000)
+    await world.issue()
+    await world.settle(TODAY)
+    assert await held(world) == {charge.payment_id: "not_proved:PENDING"}
+    world.judge.decided_at = datetime.now(UTC) + timedelta(hours=2)
+    await world.settle(TOMORROW)
+    assert await held(world) == {}
+
+
+async def test_pages_of_a_table_without_statistics_are_read_by_index(world: World) -> None:
+    deps, rows = world.settlement.engine.deps, 600
+    await deps.database.fetch(None, _MANY, SHOP, TODAY, deps.clock.now(), rows)
+    after, found = transactions.START, 0
+    while page := await transactions.open_page(deps.database, TODAY, after, 50):
+        found += len(page)
+        after = transactions.Place(page[-1].business_date, page[-1].owner_id, page[-1].transaction_id)
+    await deps.database.fetch(ROLE, "SELECT pg_stat_force_next_flush()")
+    (row,) = await deps.database.fetch(None, _READ)
+    assert found == rows
+    assert rows <= row["idx_tup_read"] < 2 * rows
+
+
+async def test_the_books_are_asked_by_payment_for_what_is_open_and_for_nothing_else(database: Database) -> None:
+    config = msgspec.structs.replace(quick(), reconcile=["tracer", "books"])
+    async with opened(database, config) as world:
+        first, second = await world.sell(1_000), await world.sell(2_000)
+        await world.issue()
+        for each in await world.transactions():
+            world.books.booked[each.payment_id] = [(SHOP, net_of([each]))]
+        world.books.booked[second.payment_id] = [(SHOP, 1_999), ("mer:other", 2_000)]
+        await world.settle(TODAY)
+        assert await held(world) == {second.payment_id: "not_in_books"}
+        assert first.payment_id in world.books.asked
+        world.books.asked.clear()
+        world.books.booked[second.payment_id].append((SHOP, 2_000))
+        await world.settle(TOMORROW)
+        assert (await held(world), world.books.asked) == ({}, [second.payment_id])
 
 
 async def test_a_day_that_is_not_over_is_refused(world: World) -> None:

@@ -17,11 +17,16 @@ from kessai.sdk.processing.participant import Own, report_on
 from kessai.services.bank.api import FailureCode, InstructionState
 from kessai.services.ledger.api import Freeze, FreezeAccount, account_id_of
 from kessai.services.merchant.api import Bearer, BelowMinimum, Cycle, MerchantState, PayoutRule
+from kessai.services.payment.api import Action, PaymentState, PaymentStateChanged
+from kessai.services.settlement.api.cycles import ListPayeesWithoutTerms
 from kessai.services.settlement.api.payouts import GetPayout, HoldPayout, ListPayouts, PayoutStanding, ReleasePayout
 from kessai.services.settlement.effects import PAYMENT, SettlementEffects
+from kessai.services.settlement.store import ROLE
 from kessai.services.settlement.store.movements import ASKED, in_state
 from kessai.services.settlement.workflows.cycle import make_cycles
+from kessai.services.settlement.workflows.idle import first_to_pay
 from kessai.services.settlement.workflows.payout import pay_cycles
+from kessai.services.settlement.workflows.results import hear
 from tests.settlement.cycle_world import World, opened
 
 S = PayoutStanding
@@ -88,6 +93,70 @@ async def test_a_transfer_that_payment_refuses_is_failed_and_its_fee_goes_back(w
     await world.pay(FIRST_DAY)
     assert await world.balance("internal:transfer_fee", "fee_income") == 0
     assert await world.balance("mer:x", "settled_sales") == 10_000
+
+
+async def _captured(world: World, payment_id: str | None) -> None:
+    """The payment service tells that a payout's payment was captured."""
+    event = PaymentStateChanged(
+        type="payment.payout.captured", event_id=f"{payment_id}:9", payment_id=str(payment_id), kind="payout",
+        action=Action.CAPTURE, state=PaymentState.CAPTURED, amount_minor=10_000, asset="JPY", payer_id="mer:x",
+        payee_id="internal:bank", captured_minor=10_000, refunded_minor=0, exchange_id="exc_1", refund_id=None,
+        code=None, processing_id="prc_x", version=9, occurred_at=world.clock.now(),
+    )  # fmt: skip
+    now = world.clock.now()
+    await world.database.transaction(ROLE, lambda connection: hear(connection, [event], now))
+
+
+async def test_a_failed_payout_that_was_paid_after_all_is_paid_and_not_taken_over(world: World) -> None:
+    world.agree("mer:x")
+    await sold(world, 10_000)
+    await world.pay(FIRST_DAY)
+    await world.bank_says(InstructionState.FAILED, FailureCode.ACCOUNT_CLOSED)
+    (failed,) = await world.payouts("mer:x")
+    await _captured(world, failed.payment_id)
+    (paid,) = await world.payouts("mer:x")
+    assert (paid.state, paid.reason, paid.paid_on) == (S.PAID, "paid_after_all", date(2025, 10, 1))
+    await sold(world, 5_000, date(2025, 11, 5), last=NOVEMBER_END)
+    assert [each.payable_minor for each in await world.payouts("mer:x")] == [10_000, 5_000]
+
+
+async def test_a_payout_whose_predecessor_was_paid_after_all_is_held_for_an_operator(world: World) -> None:
+    world.agree("mer:x")
+    await sold(world, 10_000)
+    await world.pay(FIRST_DAY)
+    await world.bank_says(InstructionState.FAILED, FailureCode.ACCOUNT_CLOSED)
+    await sold(world, 5_000, date(2025, 11, 5), last=NOVEMBER_END)
+    await _captured(world, (await world.payouts("mer:x"))[0].payment_id)
+    first, second = await world.payouts("mer:x")
+    assert (first.state, first.reason) == (S.FAILED, "paid_after_all")
+    assert (second.state, second.reason) == (S.HELD, f"operator:paid_after_all:{first.payout_id}")
+    await _captured(world, first.payment_id)
+    assert await world.payouts("mer:x") == [first, second]
+
+
+async def test_a_day_with_nothing_but_a_transfer_fee_to_give_back_needs_a_run(world: World) -> None:
+    world.agree("mer:x", transfer_fee_minor=250, transfer_fee_borne_by=Bearer.MERCHANT)
+    await sold(world, 10_000)
+    await world.pay(FIRST_DAY)
+    await world.bank_says(InstructionState.FAILED, FailureCode.ACCOUNT_CLOSED)
+    since, until = date(2025, 11, 27), date(2026, 3, 31)
+    assert await first_to_pay(world.engine.deps, since, until) == since
+    await world.pay(since)
+    assert await world.balance("internal:transfer_fee", "fee_income") == 0
+    assert await first_to_pay(world.engine.deps, since, until) is None
+
+
+async def test_payees_that_have_money_and_no_contract_are_listed(world: World) -> None:
+    world.agree("mer:with")
+    for merchant, payee in (("mer:child", "mer:parent"), ("mer:with", "mer:with"), ("mer:z", "mer:z")):
+        await world.sell(date(2025, 9, 10), merchant, 3_000, payee=payee)
+    await world.sell(date(2025, 9, 20), "mer:child", 2_000, payee="mer:parent")
+    first = await world.desk.list_payees_without_terms(ListPayeesWithoutTerms(limit=1))
+    (parent,) = first.payees
+    told = (parent.payee_id, parent.since, parent.net_minor, parent.transactions)
+    assert told == ("mer:parent", date(2025, 9, 10), 5_000, 2)
+    last = await world.desk.list_payees_without_terms(ListPayeesWithoutTerms(limit=1, cursor=first.next_cursor))
+    assert ([each.payee_id for each in last.payees], last.next_cursor) == (["mer:z"], None)
 
 
 async def test_what_is_below_the_minimum_is_carried_over_until_there_is_enough(world: World) -> None:

@@ -13,7 +13,8 @@ from kessai.apps.verify.settlement import check_settlement
 from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.db import Connection, Database
 from kessai.foundation.ids import new_hex
-from kessai.services.bank.api import InstructionState
+from kessai.services.bank.api import FailureCode, InstructionState
+from kessai.services.ledger.api import CreateExchange, Leg
 from kessai.services.merchant.api import FeeUnit
 from kessai.services.payment.api import ClearSales, MerchantMovement, MoveMerchants, PayOut, RefundPayment, RepayClaim
 from kessai.services.settlement.domain.configuration import read_settlement
@@ -173,3 +174,84 @@ async def test_what_an_operator_moves_of_a_merchant_without_settlement_is_told(c
     report = await told(cycles.database)
     assert [each for each in report.findings if each.invariant == OUTSIDE] == []
     assert report.notes == ["Moved by hand: 1 × clearing of 300 in all, by key_sato."]
+
+
+# -- the ledger -----------------------------------------------------------------------------------------------------
+
+HELD = "what the ledger holds for a merchant is what settlement makes of it"
+BY_PAYMENTS = "merchants' own money moves by payments alone"
+BUSY = "busy_with = '00000000-0000-0000-0000-000000000001'"
+
+
+async def by_hand(world: intake_world.World, owner: str, account_type: str, amount: int) -> None:
+    """Somebody's own exchange into a merchant's account, or out of it."""
+    mine = Leg(owner=owner, account_type=account_type, amount_minor=abs(amount), asset="JPY")
+    other = Leg(owner="internal:till", account_type="deposit", amount_minor=abs(amount), asset="JPY")
+    sources, targets = ([other], [mine]) if amount > 0 else ([mine], [other])
+    await world.ledger.create_exchange(CreateExchange(kind="by_hand", sources=sources, targets=targets))
+
+
+@pytest.mark.parametrize(
+    ("account_type", "amount"), [("unsettled_sales", 700), ("settled_sales", 700), ("settled_claims", -700)]
+)
+async def test_an_exchange_without_a_payment_is_found_and_hides_nothing(
+    sales: intake_world.World, account_type: str, amount: int
+) -> None:
+    await sales.sell(10_000)
+    await sales.issue()
+    await sales.settle(TODAY)
+    assert (await told(sales.database)).findings == []
+    await by_hand(sales, SHOP, account_type, amount)
+    (found,) = (await told(sales.database)).findings
+    assert (found.invariant, found.table) == (BY_PAYMENTS, "ledger.exchange")
+    assert found.sentence == f"it moved {amount} of {SHOP}/{account_type} without any payment"
+    await sales.database.fetch(None, "UPDATE ledger.hot_log SET amount = amount + 1 WHERE amount = 10000")
+    assert {each.invariant for each in (await told(sales.database)).findings} == {BY_PAYMENTS, HELD}
+
+
+async def test_a_reference_of_ones_own_makes_no_payment_of_an_exchange(sales: intake_world.World) -> None:
+    await sales.sell(10_000)
+    await sales.issue()
+    await sales.settle(TODAY)
+    leg = Leg(owner=SHOP, account_type="settled_sales", amount_minor=5, asset="JPY")
+    other = Leg(owner="internal:till", account_type="deposit", amount_minor=5, asset="JPY")
+    for reference in ("by hand", f"chg_{new_hex()}"):
+        request = CreateExchange(kind="by_hand", sources=[other], targets=[leg], reference=reference)
+        await sales.ledger.create_exchange(request)
+    assert [each.invariant for each in (await told(sales.database)).findings] == [BY_PAYMENTS] * 2
+
+
+async def test_what_moved_merchants_whom_settlement_does_not_know_is_told(sales: intake_world.World) -> None:
+    await sales.sell(10_000)
+    await sales.issue()
+    await sales.settle(TODAY)
+    await by_hand(sales, "mer:stranger", "settled_sales", 700)
+    report = await told(sales.database)
+    assert report.findings == []
+    assert report.notes == ["Moved without a payment: 1 times, of 1 merchants that settlement does not know."]
+
+
+async def test_what_a_payment_gave_back_is_its_own(cycles: cycle_world.World) -> None:
+    await settled(cycles)
+    await cycles.pay(date(2025, 11, 26))
+    await cycles.bank_says(InstructionState.DONE)
+    await cycles.bank_says(InstructionState.RETURNED, FailureCode.ACCOUNT_CLOSED)
+    assert await cycles.balance("mer:x", "settled_sales") == 10_000
+    found = [each for each in (await told(cycles.database)).findings if each.invariant in (HELD, BY_PAYMENTS)]
+    put_there = [each for each in found if "unsettled_sales" in str(each)]
+    assert found == put_there
+
+
+@pytest.mark.parametrize("busy", [BUSY, "state = 'UNKNOWN'", f"captured_minor = 0, {BUSY}"])
+async def test_a_payment_under_way_hides_nothing_else_of_its_owner(sales: intake_world.World, busy: str) -> None:
+    charge = await sales.sell(10_000)
+    await sales.sell(777)
+    await sales.issue()
+    await sales.settle(TODAY)
+    under_way = f"UPDATE payment.payment SET {busy} WHERE encode(uuid_send(payment_id), 'hex') = $1"
+    await sales.database.fetch(None, under_way, charge.payment_id[4:])
+    held = [each for each in (await told(sales.database)).findings if each.invariant == HELD]
+    assert held == []
+    await sales.database.fetch(None, "UPDATE ledger.hot_log SET amount = amount + 1 WHERE amount = 777")
+    held = [each for each in (await told(sales.database)).findings if each.invariant == HELD]
+    assert [each.key for each in held] == [f"{SHOP}/unsettled_sales"]

@@ -55,6 +55,9 @@ def up(
     host: Annotated[str | None, typer.Option(help="Where to listen.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="REST; 0 takes a free one.", show_default="8080")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="gRPC; 0 takes a free one.", show_default="9090")] = None,
+    nfc_port: Annotated[
+        int | None, typer.Option(help="Card payments (ISO 8583 over TCP); 0 takes a free one.", show_default="0")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Serving processes.", show_default="1")] = None,
     sandbox: Annotated[
         bool | None, typer.Option(help="Whether the clock can be moved.", show_default="on the embedded database only")
@@ -97,6 +100,14 @@ def trace(context: typer.Context) -> None:
     from kessai.apps.trace import main as trace_main
 
     raise typer.Exit(trace_main(context.args))
+
+
+@app.command(context_settings=PASS_ON)
+def tap(context: typer.Context) -> None:
+    """Tap a card on a terminal of the simulated card network: exit 1 when it is declined."""
+    from kessai.apps.tap import main as tap_main
+
+    raise typer.Exit(tap_main(context.args))
 
 
 @app.command(context_settings=PASS_ON)

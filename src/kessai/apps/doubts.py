@@ -17,7 +17,7 @@ from kessai.services.cardgateway.service import CardGatewayService
 
 log = structlog.get_logger(__name__)
 
-LOOK_S = 20.0
+LOOK_S = 30.0
 """Between two looks. Each process looks for itself; what they see is the same, for it is in the database."""
 
 

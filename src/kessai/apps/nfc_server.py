@@ -9,6 +9,7 @@ the log. An idle connection costs no task and no timer of its own.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -82,16 +83,17 @@ class NfcServer:
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Listen; gives the port."""
+    async def start(self, host: str = "127.0.0.1", port: int = 0, *, sock: socket.socket | None = None) -> int:
+        """Listen, on a bound socket where one is given; gives the port."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Line(self), host, port, ssl=self._tls, backlog=BACKLOG)
+        where: dict[str, Any] = {"host": host, "port": port} if sock is None else {"sock": sock}
+        self._server = await loop.create_server(lambda: Line(self), ssl=self._tls, backlog=BACKLOG, **where)
         self._sweeper = asyncio.create_task(self._sweep())
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self.port
 
     async def stop(self, *, grace_s: float = 2.0) -> None:
-        """Take no more, answer what is in flight within `grace_s`, and close."""
+        """Take no more, answer within `grace_s` what was taken, and close."""
         if self._server is not None:
             self._server.close()
         if self._sweeper is not None:
@@ -99,9 +101,13 @@ class NfcServer:
             await asyncio.gather(self._sweeper, return_exceptions=True)
         for line in list(self.lines):
             line.leave()
-        working = [task for line in self.lines for task in line.in_flight]
-        if working:
-            await asyncio.wait(working, timeout=grace_s)
+        until = asyncio.get_running_loop().time() + grace_s
+        while working := [task for line in self.lines for task in line.in_flight]:
+            left_s = until - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                log.warning("id_stopped_with_work_underway", requests=len(working))
+                break
+            await asyncio.wait(working, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         for line in list(self.lines):
             line.close("server_stops")
 
@@ -145,6 +151,7 @@ class Line(asyncio.Protocol):
 
     __slots__ = (
         "_held",
+        "_leaving",
         "_pending",
         "_server",
         "_transport",
@@ -167,6 +174,8 @@ class Line(asyncio.Protocol):
         self._pending: deque[tuple[bytes, float]] = deque()
         self._held = False
         """Its answers are not taken: nothing is read until they are."""
+        self._leaving = False
+        """The server stops: nothing more is read."""
 
     @property
     def reading(self) -> bool:
@@ -266,7 +275,8 @@ class Line(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        full = self._held or bool(self._pending) or len(self.in_flight) >= self._server.wire.in_flight_max
+        crowded = bool(self._pending) or len(self.in_flight) >= self._server.wire.in_flight_max
+        full = self._held or self._leaving or crowded
         if full and transport.is_reading():
             transport.pause_reading()
         elif not full and not transport.is_reading():
@@ -305,10 +315,9 @@ class Line(asyncio.Protocol):
     # -- the end ------------------------------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """Take nothing more."""
-        self._pending.clear()
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        """Read nothing more; what was read is answered."""
+        self._leaving = True
+        self._flow()
 
     def close(self, reason: str) -> None:
         """End it, after what was written has left."""

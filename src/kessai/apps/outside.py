@@ -6,15 +6,19 @@ is written there too, for jobs that run beside the platform.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import structlog
 from msgspec.structs import replace
 
+from kessai.apps.nfc_line import reached_at
 from kessai.apps.place import data_folder
 from kessai.foundation.config import Settings, read_toml
 from kessai.foundation.errors import OperatorError
@@ -31,6 +35,15 @@ class Simulator(Protocol):
     async def stop(self) -> None: ...
 
 
+@runtime_checkable
+class Caller(Protocol):
+    """A party that connects to us, too."""
+
+    async def connect(self, host: str, port: int, *, connections: int = 2, tls: ssl.SSLContext | None = None) -> None:
+        """Sign on; TimeoutError when it is not let in (it is tried on)."""
+        ...
+
+
 def _card_gateway(path: Path, _: Settings) -> Simulator:
     from kessai.simulators.cardgateway import CardGatewaySimulator
 
@@ -45,9 +58,23 @@ def _bank(path: Path, settings: Settings) -> Simulator:
     return BankSimulator(path=path, folder=Path(connection.folder) if connection.way == "folder" else None)
 
 
+def _card_network(path: Path, _: Settings) -> Simulator:
+    from kessai.simulators.cardnetwork import CardNetworkSimulator
+
+    return CardNetworkSimulator(path=path)
+
+
+def _sms(_: Path, __: Settings) -> Simulator:
+    from kessai.simulators.sms import SmsSimulator
+
+    return SmsSimulator()
+
+
 PARTIES: dict[str, tuple[str, Callable[[Path, Settings], Simulator]]] = {
     "cardgateway": ("card_gateway_url", _card_gateway),
     "bank": ("bank_url", _bank),
+    "cardnetwork": ("card_network_url", _card_network),
+    "sms": ("sms_url", _sms),
 }
 """Each party with the setting that names the real one."""
 
@@ -61,8 +88,11 @@ def folder_of(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def simulated(settings: Settings) -> AsyncGenerator[Settings]:
-    """The settings with an address for every party; those without one are simulated for as long as this lasts."""
+async def simulated(settings: Settings, nfc_port: asyncio.Future[int] | None = None) -> AsyncGenerator[Settings]:
+    """The settings with an address for every party; those without one are simulated for as long as this lasts.
+
+    `nfc_port`: where our authorization server listens, once it does; the card network then signs on there.
+    """
     folder = folder_of(settings)
     async with AsyncExitStack() as stack:
         for name, (setting, make) in PARTIES.items():
@@ -78,9 +108,41 @@ async def simulated(settings: Settings) -> AsyncGenerator[Settings]:
             address = folder / f"{name}.url"
             address.write_text(simulator.url, encoding="utf-8")
             stack.callback(address.unlink, missing_ok=True)
+            if nfc_port is not None and isinstance(simulator, Caller):
+                await stack.enter_async_context(_calling(simulator, settings, nfc_port))
             settings = replace(settings, **{setting: simulator.url})
             log.debug("simulated", party=name, url=simulator.url)
         yield settings
+
+
+@asynccontextmanager
+async def _calling(party: Caller, settings: Settings, port: asyncio.Future[int]) -> AsyncGenerator[None]:
+    """Have a party sign on to us once we listen; its connections come back by themselves, whoever cuts them."""
+
+    async def sign_on() -> None:
+        try:
+            await party.connect(reached_at(settings), await port, tls=_client_tls(settings))
+        except TimeoutError:
+            log.warning("simulated_party_not_let_in", port=port.result())
+
+    task = asyncio.create_task(sign_on())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _client_tls(settings: Settings) -> ssl.SSLContext | None:
+    """The simulated side of TLS: it believes that we are we, and shows our own certificate where one is asked for."""
+    if settings.nfc_tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.load_cert_chain(settings.nfc_tls_certificate, settings.nfc_tls_key)
+    return context
 
 
 def running(settings: Settings) -> Settings:

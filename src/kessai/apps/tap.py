@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 
+from kessai.apps.outside import running
+from kessai.foundation.config import load_settings
 from kessai.foundation.errors import OperatorError
 
 URL_VARIABLE = "KESSAI_CARD_NETWORK_URL"
@@ -18,15 +20,16 @@ TIMEOUT_S = 30.0
 """More than the network waits for an issuer."""
 
 
-def main(words: Sequence[str] | None = None, *, url: str | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """0 when the tap was approved, 1 when not; raises OperatorError when no network can be reached.
 
-    `url` is where a network runs beside the platform, if one does; the flag and the environment come first.
+    Where the network is: the flag, or the settings, or what a platform on that data simulates just now.
     """
     options = _parser().parse_args(words)
-    where = options.url or os.environ.get(URL_VARIABLE) or url
+    flags = {"data": options.data, "database_url": options.database_url}
+    where = options.url or running(load_settings(flags, file=options.config)).card_network_url
     if where is None:
-        raise OperatorError(f"No card network is known: give --url or set {URL_VARIABLE}.")
+        raise OperatorError(f"No card network is known: start kessai up, give --url, or set {URL_VARIABLE}.")
     told = _tapped(where, _body(options))
     Console().print(_shown(told))
     return 0 if told["approved"] else 1
@@ -41,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mcc", default="5812", help="merchant category code")
     parser.add_argument("--entry", choices=("contactless", "in_app"), default="contactless")
     parser.add_argument("--url", help="where the network's HTTP is")
+    parser.add_argument("--data", help="folder of the platform whose simulated network it is (.kessai)")
+    parser.add_argument("--database-url", help="that platform's database, if it is one of your own")
+    parser.add_argument("--config", type=Path, help="settings as TOML")
     return parser
 
 
@@ -54,7 +60,10 @@ def _tapped(url: str, body: dict[str, Any]) -> dict[str, Any]:
         reply = httpx.post(f"{url}/control/tap", json=body, timeout=TIMEOUT_S, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise OperatorError(f"The card network at {url} cannot be reached: {error}.") from error
-    told: dict[str, Any] = reply.json()
+    try:
+        told: dict[str, Any] = reply.json()
+    except ValueError as error:
+        raise OperatorError(f"What is at {url} is no simulated card network (HTTP {reply.status_code}).") from error
     if reply.status_code != 200:
         raise OperatorError(f"The terminal refuses: {told.get('code', reply.status_code)}.")
     return told

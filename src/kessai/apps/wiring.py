@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 
 from kessai.apps import health, jobs
+from kessai.apps.card_payments import nfc_of
+from kessai.apps.configured import document_of, load_payment_kinds, read_books_of
 from kessai.apps.dated import DatedJobs, Desk
 from kessai.apps.doubts import Doubts
 from kessai.apps.gauges import PlatformGauges
+from kessai.apps.nfc_gauges import NfcGauges
+from kessai.apps.nfc_server import NfcServer
 from kessai.apps.patience import read_patience
 from kessai.apps.proving import Proving
 from kessai.apps.repairing import CardRepairs, LedgerRepairs
 from kessai.apps.retention import WorkflowRetention
 from kessai.apps.watching import Alerts, engine_options, trace
 from kessai.foundation.clock import Clock, SandboxClock, SystemClock
-from kessai.foundation.config import Settings, TomlDocument, load_toml, read_toml
+from kessai.foundation.config import Settings
 from kessai.foundation.db import Database, require_dsn
 from kessai.foundation.door import DoorApp, DoorMetrics, grpc_server, rest_app
 from kessai.foundation.events import Relay, Subscription
@@ -39,7 +42,6 @@ from kessai.services.bank.service import BankService
 from kessai.services.bank.store import SCHEMA as BANK
 from kessai.services.bank.subscribers import BankResults
 from kessai.services.books.api import Books
-from kessai.services.books.domain.configuration import BooksConfig, read_books
 from kessai.services.books.domain.reconciling import read_reconciling
 from kessai.services.books.service.accounting import closing_of
 from kessai.services.books.service.reconciling.runs import Doors
@@ -47,6 +49,7 @@ from kessai.services.books.service.verbs import BooksService
 from kessai.services.books.store import SCHEMA as BOOKS
 from kessai.services.books.subscribers import bank_events, ledger_events, payment_steps
 from kessai.services.cardgateway.api import CardGateway
+from kessai.services.cardgateway.domain import Patience as CardPatience
 from kessai.services.cardgateway.gateways import HttpGateway, destination_of
 from kessai.services.cardgateway.service import CardGatewayService
 from kessai.services.cardgateway.store import SCHEMA as CARDGATEWAY
@@ -62,8 +65,12 @@ from kessai.services.ledger.store.shapes import settle_shapes
 from kessai.services.merchant.api import Merchant
 from kessai.services.merchant.service import MerchantService
 from kessai.services.merchant.store import SCHEMA as MERCHANT
+from kessai.services.nfc.api import Nfc
+from kessai.services.nfc.jobs import NFC_JOBS
+from kessai.services.nfc.service import NfcService
+from kessai.services.nfc.store import SCHEMA as NFC
+from kessai.services.nfc.subscribers import lapsed_payments
 from kessai.services.payment.api import Payment
-from kessai.services.payment.domain.kinds import PaymentKinds, read_kinds
 from kessai.services.payment.service import PaymentService
 from kessai.services.payment.store import SCHEMA as PAYMENT
 from kessai.services.payment.subscribers import bank_results, lapsed_holds
@@ -84,7 +91,7 @@ from kessai.services.tracer.store import SCHEMA as TRACER
 
 SCHEMAS: tuple[SchemaSpec, ...] = (
     *(IDENTITY, SANDBOX, LEDGER, CARDGATEWAY, BANK, PAYMENT, TRACER, BOOKS),
-    *(MERCHANT, SETTLEMENT),
+    *(MERCHANT, SETTLEMENT, NFC),
 )
 """What `migrate` brings up to date, in this order."""
 
@@ -94,44 +101,23 @@ SERVICES = tuple(each.service for each in SCHEMAS)
 WITH_WORKFLOWS = tuple(spec.service for spec in SCHEMAS if "kessai.sdk.workflow" in spec.components)
 """Services that run workflows."""
 
-DATED_JOBS: tuple[DatedJob, ...] = (*SETTLEMENT_JOBS, *BANK_JOBS)
+DATED_JOBS: tuple[DatedJob, ...] = (*NFC_JOBS, *SETTLEMENT_JOBS, *BANK_JOBS)
 """All jobs with a run per business date; those that fall due at the same instant are run in this order."""
 
-SOURCES = ("ledger", "bank", "cardgateway", "payment", "merchant", "settlement")
+SOURCES = ("ledger", "bank", "cardgateway", "payment", "merchant", "settlement", "nfc")
 """Whose events are relayed."""
 
-CALLS = {"payment": ("ledger", "cardgateway", "bank"), "settlement": ("payment",)}
+CALLS = {"payment": ("ledger", "cardgateway", "bank"), "settlement": ("payment",), "nfc": ("payment",)}
 """Whom a service calls for effects."""
 
 
-SLOW_LEASES_S = {"settlement": 30.0, "merchant": 60.0}
+SLOW_LEASES_S = {"settlement": 30.0, "merchant": 60.0, "nfc": 30.0}
 """Services that may wait longer than payments for another process to go on with them: an idle platform asks less."""
 SLOW_POLL_S = 24.0
 """The longest pause of their relays; what this process commits is relayed at once."""
 
 GRACE_S = 3.0
 """How long workflows may take to come to their end when the platform stops."""
-
-
-def load_payment_kinds(path: str | None = None) -> PaymentKinds:
-    """The platform's own payment kinds, or those of a file; ConfigError names the line of what is wrong."""
-    return read_kinds(document_of(path, "payment_kinds.toml"))
-
-
-def document_of(path: str | None, name: str) -> TomlDocument:
-    """An operator's own configuration file, or the platform's of that name."""
-    return load_toml("kessai.config", name) if path is None else read_toml(Path(path))
-
-
-def read_books_of(settings: Settings) -> BooksConfig:
-    """What the books go by under these settings; ConfigError names the line of what is wrong."""
-    types = load_account_types(document_of(settings.account_types, "account_types.toml"))
-    return read_books(
-        [each.info() for each in types],
-        chart=document_of(settings.chart_of_accounts, "chart_of_accounts.toml"),
-        rules=document_of(settings.posting_rules, "posting_rules.toml"),
-        statutory=document_of(settings.statutory, "statutory.toml"),
-    )
 
 
 async def prepare(database_url: str, settings: Settings) -> str | None:
@@ -183,14 +169,7 @@ class Platform:
         self.ledger = LedgerService(self.database, self.clock, types)
         self.vault = Vault(read_vault_keys(settings.vault_keys))
         alerts = Alerts()
-        gateway = HttpGateway(destination_of(settings.card_gateway_url, settings.card_gateway_key))
-        self.cardgateway = CardGatewayService(
-            self.database,
-            self.clock,
-            gateway,
-            patience.card_gateway,
-            **engine_options(settings, self.vault, "cardgateway", alerts),
-        )
+        self.cardgateway = self._cards(alerts, patience.card_gateway)
         self.bank = self._banking(alerts, patience.bank)
         self.bank_results = BankResults(self.database, self.bank, patience.bank)
         self.doubts = Doubts(self.cardgateway, self.bank)
@@ -211,9 +190,13 @@ class Platform:
         self.books = self._bookkeeping()
         self.settlement = self._settling(alerts)
         self.fees = FeeLoop(self.database, self.settlement, lease_s=SLOW_LEASES_S["settlement"])
-        services = (self.cardgateway, self.bank, self.payment, self.settlement)
+        self.nfc = self._nfc(alerts)
+        self.nfc_server: NfcServer | None = None
+        """The authorization server, in a process that serves."""
+        services = (self.cardgateway, self.bank, self.payment, self.settlement, self.nfc)
         self.engines: list[Engine[Any]] = [each.engine for each in services]
-        desks = [Desk(self.settlement.engine, SETTLEMENT_JOBS), Desk(self.bank.engine, BANK_JOBS)]
+        jobs_of = ((self.nfc, NFC_JOBS), (self.settlement, SETTLEMENT_JOBS), (self.bank, BANK_JOBS))
+        desks = [Desk(service.engine, its_jobs) for service, its_jobs in jobs_of]
         self.dated = DatedJobs(self.database, self.clock, desks)
         self.catching_up = jobs.CatchingUp(self)
         self.retention = WorkflowRetention(self.database, self.clock, settings, WITH_WORKFLOWS)
@@ -221,7 +204,8 @@ class Platform:
         self.proving = self._proving()
         self.relays = [self._relay(source) for source in SOURCES]
         self.subscriptions = self._subscriptions()
-        for each in (PlatformGauges(self), WorkflowMetrics(*self.engines), alerts, self.doubts):
+        self.nfc_gauges = NfcGauges(self)
+        for each in (PlatformGauges(self), WorkflowMetrics(*self.engines), alerts, self.doubts, self.nfc_gauges):
             self.figures.register(each)
         self._clock_service = SandboxService(
             self.database,
@@ -248,6 +232,8 @@ class Platform:
         await self.books.open()
         await self.settlement.open()
         await self.fees.open()
+        await self.nfc.open()
+        self.nfc_gauges.open()
         await self.dated.open()
         for each in (*self.relays, *self.subscriptions):
             await each.open()
@@ -270,6 +256,8 @@ class Platform:
         for each in (*self.subscriptions, self.proving):
             await each.close()
         await self.fees.close()
+        await self.nfc_gauges.close()
+        await self.nfc.close(grace_s=grace_s)
         await self.settlement.close(grace_s=grace_s)
         await self.payment.close(grace_s=max(0.0, until - loop.time()))
         await self.merchant.close()
@@ -304,6 +292,7 @@ class Platform:
             (Books, self.books),
             (Merchant, self.merchant),
             (Settlement, self.settlement),
+            (Nfc, self.nfc),
             (Identity, self.identity),
         ]
         return [*doors, (Sandbox, self._clock_service)] if self.sandbox else doors
@@ -344,7 +333,14 @@ class Platform:
             transactions_of_payments(self.database, self.clock, self.settlement),
             sales_for_fees(self.database, self.clock, self.settlement),
             payout_results(self.database, self.clock),
+            lapsed_payments(self.database, self.clock, self.nfc.authorizations, lease_s=SLOW_LEASES_S["nfc"]),
         ]
+
+    def _cards(self, alerts: Alerts, patience: CardPatience) -> CardGatewayService:
+        settings = self.settings
+        gateway = HttpGateway(destination_of(settings.card_gateway_url, settings.card_gateway_key))
+        options = engine_options(settings, self.vault, "cardgateway", alerts)
+        return CardGatewayService(self.database, self.clock, gateway, patience, **options)
 
     def _banking(self, alerts: Alerts, patience: Patience) -> BankService:
         settings = self.settings
@@ -384,10 +380,16 @@ class Platform:
             payment=self.payment,
             tracer=self.tracer,
             books=cast("Books", self.books),  # its verbs are its desks', found as they are asked for
+            approvals=self.identity,
             lease_s=SLOW_LEASES_S["settlement"],
             config=read_settlement(document_of(self.settings.settlement, "settlement.toml")),
             **options,
         )
+
+    def _nfc(self, alerts: Alerts) -> NfcService:
+        options = engine_options(self.settings, self.vault, "nfc", alerts)
+        known = (self.settings, self.database, self.clock, self.vault, self.payment)
+        return nfc_of(*known, lease_s=SLOW_LEASES_S["nfc"], engine=options)
 
     def _proving(self) -> Proving:
         services = {
@@ -396,6 +398,7 @@ class Platform:
             "bank": self.bank,
             "payment": self.payment,
             "settlement": self.settlement,
+            "nfc": self.nfc,
         }
         repairs = {"cardgateway": CardRepairs(self.cardgateway), "ledger": LedgerRepairs(self.ledger)}
         outside = {"cardgateway": self.cardgateway.outside, "bank": self.bank.outside}
@@ -414,7 +417,7 @@ class Platform:
 
 
 DOORS: tuple[type, ...] = (
-    *(Ledger, Payment, CardGateway, Bank, Tracer, Books, Merchant, Settlement),
+    *(Ledger, Payment, CardGateway, Bank, Tracer, Books, Merchant, Settlement, Nfc),
     *(Identity, Sandbox),
 )
 """Every door that the platform can show, as contracts/ has them."""

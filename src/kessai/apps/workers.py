@@ -12,8 +12,9 @@ import uvloop
 
 from kessai.apps import prover
 from kessai.apps.children import Child, Orders, orders_of, say_ready
+from kessai.apps.nfc_line import WAY, host_of
 from kessai.apps.ports import bound_socket
-from kessai.apps.serve import serve
+from kessai.apps.serve import Ports, serve
 from kessai.apps.signals import Stopping
 from kessai.apps.wiring import Platform
 from kessai.foundation.config import Settings
@@ -23,17 +24,19 @@ from kessai.foundation.telemetry import METRICS_FOLDER_VARIABLE, configure_loggi
 MODULE = "kessai.apps.workers"
 
 
-async def supervise(dsn: str, settings: Settings, stop: asyncio.Event, *, ready: Callable[[int], None]) -> None:
+async def supervise(dsn: str, settings: Settings, stop: asyncio.Event, *, ready: Callable[[Ports], None]) -> None:
     """Keep `settings.workers` workers serving until `stop` is set; raises OperatorError when they cannot start."""
-    # Held without listening, so that all workers get the same port.
+    # Held without listening, so that all workers get the same ports.
     grpc_reservation = bound_socket(settings.host, settings.grpc_port, reuse_port=True, way="gRPC")
-    settings = msgspec.structs.replace(settings, grpc_port=grpc_reservation.getsockname()[1])
+    nfc_reservation = bound_socket(host_of(settings), settings.nfc_port, reuse_port=True, way=WAY)
+    ports = Ports(grpc_reservation.getsockname()[1], nfc_reservation.getsockname()[1])
+    settings = msgspec.structs.replace(settings, grpc_port=ports.grpc, nfc_port=ports.nfc)
     orders = Orders(dsn, settings)
-    with grpc_reservation, tempfile.TemporaryDirectory(prefix="kessai-metrics-") as metrics:
+    with grpc_reservation, nfc_reservation, tempfile.TemporaryDirectory(prefix="kessai-metrics-") as metrics:
         workers = [Child(MODULE, orders, {METRICS_FOLDER_VARIABLE: metrics}) for _ in range(settings.workers)]
         try:
             await asyncio.gather(*(worker.start() for worker in workers))
-            ready(settings.grpc_port)
+            ready(ports)
             async with prover.beside(orders):
                 keeping = [asyncio.create_task(worker.keep(stop)) for worker in workers]
                 await stop.wait()

@@ -216,6 +216,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The bank; None: `kessai up` starts a simulated one, and nothing else moves money there."""
     bank_key: str = "simulated-bank"
     """Our credential there."""
+    card_network_url: str | None = None
+    """The card network (iD): its files and its token service; None: `kessai up` starts a simulated one."""
+    card_network_key: str = "simulated-card-network"
+    """Our credential there."""
+    card_files: str | None = None
+    """The folder in which the issuer's files are exchanged; None: over HTTP, at the card network."""
+    sms_url: str | None = None
+    """The sender of text messages; None: `kessai up` starts a simulated one, and nobody else sends any."""
+    sms_key: str = "simulated-sms"
+    """Our credential there."""
+    nfc: str | None = None
+    """A file of what cards go by, in place of the platform's own."""
+    nfc_authorization: str | None = None
+    """A file of what card payments must meet, in place of the platform's own."""
+    nfc_clearing: str | None = None
+    """A file of how card payments are cleared, in place of the platform's own."""
+    nfc_peers: str | None = None
+    """A file of who may connect to the authorization server, in place of the platform's own: this machine alone."""
+    nfc_host: str | None = None
+    """Where the authorization server listens (ISO 8583 over TCP); None: at `host`."""
+    nfc_port: Port = 0
+    """Its port; 0 takes a free one."""
+    nfc_tls_certificate: str | None = None
+    """A file with its certificate and what signed that (PEM); None: no TLS."""
+    nfc_tls_key: str | None = None
+    """A file with the certificate's key (PEM)."""
+    nfc_tls_client_ca: str | None = None
+    """A file with who signs the certificates that clients need (PEM); None: they need none."""
     vault_keys: str | None = None
     """Keys for what is kept encrypted: base64 of 32 bytes each, newest first, commas between; None: those of `data`."""
     remote_services_key: str = ""

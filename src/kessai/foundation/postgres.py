@@ -50,7 +50,7 @@ LOG_BYTES_MAX = 16 * 1024 * 1024
 SOCKET_PATH_MAX = 100
 
 SETTINGS: Mapping[str, str] = {
-    "max_connections": "200",  # four serving processes keep about thirty each
+    "max_connections": "400",  # a serving process keeps about fifty, one or more for each service's role
     "max_wal_size": "8GB",  # a page of a large ledger is logged whole once a checkpoint: let those be rare
     "checkpoint_timeout": "15min",
     "synchronous_commit": "on",

@@ -14,6 +14,7 @@ from kessai.apps.bench.dbos_peer import require_dbos
 from kessai.apps.bench.figures import Report, print_report
 from kessai.apps.bench.isolation import bench_isolation
 from kessai.apps.bench.ledger import bench_ledger
+from kessai.apps.bench.nfc import NfcReport, bench_nfc, print_nfc
 from kessai.apps.bench.options import Mode, Options, Steps, read
 from kessai.apps.bench.scene import open_scene
 from kessai.apps.bench.settlement import SettlementReport, bench_settlement, print_settlement
@@ -39,6 +40,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         return _zengin(options)
     if options.name == "settlement":
         return _settlement(options)
+    if options.name == "nfc":
+        return _nfc(options)
     try:
         report = uvloop.run(_measure(options))
     except OperatorError as error:
@@ -70,6 +73,23 @@ def _settlement(options: Options) -> int:
         Console(stderr=True).print(str(error), markup=False)
         return 2
     print_settlement(report, as_json=options.as_json)
+    return 0 if report.verified else 1
+
+
+def _nfc(options: Options) -> int:
+    """The one that tells of a wait and of a rate."""
+
+    async def measure() -> NfcReport:
+        with Steps("bench nfc") as steps:
+            async with open_scene(options.database_url) as scene:
+                return await bench_nfc(options, scene, steps)
+
+    try:
+        report = uvloop.run(measure())
+    except OperatorError as error:
+        Console(stderr=True).print(str(error), markup=False)
+        return 2
+    print_nfc(report, as_json=options.as_json)
     return 0 if report.verified else 1
 
 

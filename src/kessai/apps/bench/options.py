@@ -16,7 +16,7 @@ SECONDS = 8.0
 ACCOUNTS_MIN = 100
 LINES_MAX = 999_999
 """Of a Zengin file."""
-NAMES = ("ledger", "charge", "workflow", "isolation", "tracer", "books", "zengin", "settlement")
+NAMES = ("ledger", "charge", "workflow", "isolation", "tracer", "books", "zengin", "settlement", "nfc")
 
 
 class Mode(StrEnum):
@@ -71,9 +71,14 @@ def read(argv: Sequence[str]) -> Options:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="measured seconds of ours, all rounds together")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="ours and the peer take turns this many times")
     parser.add_argument("--batch", type=int, default=1_000, help="exchanges a call, in bulk")
-    parser.add_argument("--clients", type=int, default=64, help="concurrent callers of `--mode single` and `workflow`")
+    parser.add_argument(
+        "--clients",
+        type=int,
+        default=64,
+        help="concurrent callers of `--mode single` and `workflow`, terminals of `nfc`",
+    )
     parser.add_argument("--connections", type=int, default=64, help="keep-alive connections of `charge`")
-    parser.add_argument("--processes", type=int, default=1, help="server processes of `--mode hot`")
+    parser.add_argument("--processes", type=int, default=1, help="server processes of `--mode hot` and `nfc`")
     parser.add_argument("--accounts", type=int, default=20_000, help="of `--mode grown`, and of a day of `books`")
     parser.add_argument("--logs", type=int, default=100_000, help="of `--mode grown`")
     parser.add_argument("--workflows", type=int, default=10_000, help="left open by the kill of `--mode recovery`")

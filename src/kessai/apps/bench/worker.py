@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -50,6 +50,8 @@ class OpenCustomers:
     """Open a crowd's accounts and credit each with the opening balance."""
 
     crowd: Crowd
+    further: tuple[str, ...] = ()
+    """Account types that each has besides, with nothing in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,8 @@ async def _work(dsn: str, pipe: Connection) -> None:
 
 async def _carry_out(ledger: Ledger, order: Order) -> Tally:
     match order:
-        case OpenCustomers(crowd):
-            return await _open_customers(ledger, crowd)
+        case OpenCustomers(crowd, further):
+            return await _open_customers(ledger, crowd, further)
         case OpenFunding():
             await ledger.open_account(OpenAccount(owner=FUNDING_OWNER, account_type=FUNDING_TYPE))
             return Tally()
@@ -125,14 +127,13 @@ async def _carry_out(ledger: Ledger, order: Order) -> Tally:
             return await (_batches(ledger, order) if order.batch else _singles(ledger, order))
 
 
-async def _open_customers(ledger: Ledger, crowd: Crowd) -> Tally:
+async def _open_customers(ledger: Ledger, crowd: Crowd, further: Sequence[str]) -> Tally:
     numbers = range(crowd.first, crowd.first + crowd.count)
     total = Tally()
     for start in range(0, crowd.count, OPENINGS_AT_ONCE):
         owners = [customer(number) for number in numbers[start : start + OPENINGS_AT_ONCE]]
-        await asyncio.gather(
-            *(ledger.open_account(OpenAccount(owner=owner, account_type=CUSTOMER_TYPE)) for owner in owners)
-        )
+        places = [OpenAccount(owner=owner, account_type=each) for owner in owners for each in (CUSTOMER_TYPE, *further)]
+        await asyncio.gather(*map(ledger.open_account, places))
         done = await _post(ledger, [[funding(owner, CUSTOMER_TYPE, OPENING_MINOR) for owner in owners]])
         total.acknowledged += done.acknowledged
     return total

@@ -39,9 +39,9 @@ PAUSE_S = 0.1
 class Diary:
     """One day: its client, what was told to it, and the table of what happened."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, title: str = "A business day over HTTP · HTTP で演じる営業日") -> None:
         self.client = client
-        self.table = Table(title="A business day over HTTP · HTTP で演じる営業日", title_justify="left")
+        self.table = Table(title=title, title_justify="left")
         self.table.add_column("#", justify="right")
         self.table.add_column("what", overflow="fold")
         self.table.add_column("出来事", overflow="fold")

@@ -34,6 +34,7 @@ from kessai.apps.demo.diary import PATIENCE_S, PAUSE_S, expect
 from kessai.apps.demo.month_proof import Proof
 from kessai.apps.demo.parties import BankCounter
 from kessai.foundation.calendar import business_day_on_or_after, month_end, next_business_day
+from kessai.services.settlement.api.claims import RecordRepayment
 
 WIDTH = 118
 CUSTOMERS = ("customer:kaito", "customer:yui", "customer:ren")
@@ -181,12 +182,10 @@ class Month:
     def _pay_back(self) -> None:
         for claim in self.client.get("/v1/settlement/claims?state=OPEN")["claims"]:
             if claim["owed_minor"] and claim["claim_id"] not in self._repaid:
-                path, body = (
-                    f"/v1/settlement/claims/{claim['claim_id']}/repayments",
-                    {"amount_minor": claim["owed_minor"]},
-                )
-                self.client.post(path, body)
-                self._repaid.add(claim["claim_id"])
+                claim_id, path = claim["claim_id"], f"/v1/settlement/claims/{claim['claim_id']}/repayments"
+                arrived = RecordRepayment(claim_id=claim_id, amount_minor=claim["owed_minor"])
+                self.staff.do(path, "settlement.repayment", claim_id, arrived, "claim_id")
+                self._repaid.add(claim_id)
 
     def until_proved(self, proof: Proof, patience_s: float = PATIENCE_S) -> bool:
         """Whether everything adds up, once nothing is on its way any more."""

@@ -25,6 +25,7 @@ BOOKS = Path(".kessai") / "demo"
 SETTLEMENT = "settlement"
 """Of the same folder: merchants' statements, and the files that the bank got."""
 DAY = (sys.executable, "-m", "kessai.apps.demo.day")
+TAPS = (sys.executable, "-m", "kessai.apps.demo.taps")
 MONTH = (sys.executable, "-m", "kessai.apps.demo.month")
 APPROVER_SCOPES = ("approval:approve", "approval:read", "bank:approve", "bank:read")
 
@@ -59,6 +60,13 @@ async def _show(console: Console, data: Path) -> int:
             BANK_URL=str(parties.bank_url),
             BOOKS_FOLDER=str(books_folder(data)),
         )
+        console.rule("A card on a phone, tapped and cleared · iD決済の一日")
+        tapped = await _child(
+            *(*TAPS, platform.url),
+            KESSAI_API_KEY=platform.api_key,
+            NETWORK_URL=str(parties.card_network_url),
+            SMS_URL=str(parties.sms_url),
+        )
         shutil.rmtree(books_folder(data) / SETTLEMENT, ignore_errors=True)  # an earlier demonstration's
         console.rule("A month of merchants in fast time · 加盟店精算の一か月")
         settled = await _child(
@@ -73,8 +81,8 @@ async def _show(console: Console, data: Path) -> int:
         verified = await _child(*KESSAI, "verify", "--data", str(data))
         console.rule("kessai trace prove --all · 全処理の再照合")
         proved = await _child(*KESSAI, "trace", "prove", "--all", "--data", str(data))
-        if played or settled or verified or proved:
-            broken = played or settled or 1 in (verified, proved)
+        if played or tapped or settled or verified or proved:
+            broken = played or tapped or settled or 1 in (verified, proved)
             console.print("[red]It does not balance.[/red]" if broken else "it could not be verified")
             return 1
         console.print("[green]Every yen is accounted for · 一円まで合っています[/green]")

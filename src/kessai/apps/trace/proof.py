@@ -32,6 +32,8 @@ from kessai.sdk.processing.within import contradiction
 from kessai.services.bank.effects import BankEffects
 from kessai.services.cardgateway.effects import CardEffects
 from kessai.services.ledger.effects import LedgerEffects
+from kessai.services.nfc.effects import DEPENDENCIES as DEPENDENCIES_OF_NFC
+from kessai.services.nfc.effects import AuthorizationEffects
 from kessai.services.payment.domain.kinds import PaymentKinds
 from kessai.services.payment.effects import DEPENDENCIES, PaymentEffects
 from kessai.services.settlement.effects import DEPENDENCIES as DEPENDENCIES_OF_SETTLEMENT
@@ -39,7 +41,11 @@ from kessai.services.settlement.effects import SettlementEffects
 
 BATCH = 1_000
 """Processings of one step."""
-CALLS: Mapping[str, Sequence[str]] = {"payment": DEPENDENCIES, "settlement": DEPENDENCIES_OF_SETTLEMENT}
+CALLS: Mapping[str, Sequence[str]] = {
+    "payment": DEPENDENCIES,
+    "settlement": DEPENDENCIES_OF_SETTLEMENT,
+    "nfc": DEPENDENCIES_OF_NFC,
+}
 
 _sql = load_queries(PACKAGE, file="sql/prove.sql")
 _ids = msgspec.msgpack.Decoder(list[str]).decode
@@ -162,6 +168,7 @@ async def prover_of(view: View, kinds: PaymentKinds) -> Prover:
         "cardgateway": CardEffects(view),
         "bank": BankEffects(view),
         "settlement": SettlementEffects(view),
+        "nfc": AuthorizationEffects(view),
     }
     return Prover(view, accounts, await unheard_of(view, list(accounts)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -21,16 +21,19 @@ from kessai.apps.verify.courses import check_courses
 from kessai.apps.verify.finding import Report, Row, TooMany
 from kessai.apps.verify.gains import check_gains
 from kessai.apps.verify.merchants import check_merchants
+from kessai.apps.verify.nfc import check_nfc
 from kessai.apps.verify.pages import LOTS, Page, strays, strays_published
 from kessai.apps.verify.payments import business_now, check_payments
 from kessai.apps.verify.processings import check_processings
 from kessai.apps.verify.seals import Chains, check_anchors
 from kessai.apps.verify.settlement import check_settlement
 from kessai.apps.verify.streams import END, Stream, Windows
+from kessai.foundation.config import load_toml
 from kessai.foundation.db import Connection, Queries, load_queries
 from kessai.services.books.domain.configuration import BooksConfig
 from kessai.services.ledger.domain.state import SLOT_BITS, micros
 from kessai.services.ledger.domain.types import AccountTypes
+from kessai.services.nfc.domain.terms import PhoneTerms, read_card_terms
 from kessai.services.payment.domain.kinds import PaymentKinds
 from kessai.services.settlement.domain.configuration import SettlementConfig
 
@@ -50,12 +53,13 @@ SETTINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the platform was told about accounts, payments, how they are booked and what is settled."""
+    """What the platform was told about accounts, payments, how they are booked, what is settled, and phones."""
 
     types: AccountTypes
     kinds: PaymentKinds
     books: BooksConfig
     settlement: SettlementConfig
+    phones: PhoneTerms = field(default_factory=lambda: read_card_terms(load_toml("kessai.config", "nfc.toml")).phone)
 
     def lists(self) -> dict[str, list[str]]:
         """Account types by what they may do, and the prefixes of payments' ids."""
@@ -141,6 +145,10 @@ class _Audit:
             await check_merchants(self._connection, self._report)
         if "settlement.transaction_data" in tables:
             await check_settlement(self._connection, self._configuration.settlement, self._report, tables=tables)
+        if "nfc.id_authorization" in tables:
+            clock = load_queries(PACKAGE, file="sql/payment.sql")
+            now = await business_now(self._connection, clock, sandbox="sandbox.clock" in tables)
+            await check_nfc(self._connection, self._configuration.phones, self._report, now, tables=tables)
         if tables >= BOOKS:
             await check_books(self._connection, self._configuration.books, self._report)
 

@@ -1,7 +1,8 @@
 """Files to the bank: trailers, lines and instructions, who approved, the bytes themselves, and our account's statement.
 
-The bytes are sealed by the vault: where its keys are at hand each file is opened, hashed and read, and its lines and
-trailer must be the rows'.
+The bytes are sealed by the vault: where its keys are at hand each file is opened, hashed and read; its lines and
+trailer must be the rows', and each line must go to the very account of its instruction: bank, branch, type, number and
+holder's name, as they were sealed when the account was registered.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Sequence
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import asyncpg
 
-from kessai.apps.verify.checks import Check, run_check
+from kessai.apps.verify.checks import BROKEN_MAX, Check, run_check
 from kessai.apps.verify.finding import Report
 from kessai.foundation.db import Connection, Queries, load_queries
 from kessai.foundation.vault import Vault, VaultSealBroken
 from kessai.sdk import zengin
+from kessai.services.bank.api import DepositType
+from kessai.services.bank.gateways import Holding
+from kessai.services.bank.service.accounts import FINGERPRINT, number_text
+from kessai.services.bank.store import context_of
 from kessai.services.bank.store.files import content_context
 from kessai.simulators.bank import Books, Filed, FiledLine
 
@@ -70,6 +75,12 @@ async def verify_contents(connection: Connection, vault: Vault, report: Report) 
             report.add(CONTENT, _TABLE, key, text)
 
 
+async def note_unread(connection: Connection, report: Report) -> None:
+    """Tell that no file was opened, where there are files and no keys of the vault."""
+    if files := await connection.fetchval(_sql()["count_contents"]):
+        report.note(f"No keys of the vault here: contents and payees of {files} bank files were not compared.")
+
+
 async def verify_lines(connection: Connection, path: Path, report: Report) -> None:
     """Report on which lines we and the simulated bank disagree; without a file of the bank's at `path`, on none."""
     earlier = Books.read(path)
@@ -96,7 +107,37 @@ async def _faults(connection: Connection, sql: Queries, vault: Vault, key: str, 
     told = [(each.customer_code_1, each.customer_code_2, each.amount) for each in file.lines]
     there = [(each["customer_code_1"], each["customer_code_2"], each["amount_minor"]) for each in lines]
     wrong = [number for number, pair in enumerate(zip_longest(told, there), 1) if pair[0] != pair[1]]
-    return [*found, *([f"its line {wrong[0]} is not what its row says"] if wrong else [])]
+    found += [f"its line {wrong[0]} is not what its row says"] if wrong else []
+    astray = (_astray(vault, line, row) for line, row in zip(file.lines, lines, strict=False))
+    return [*found, *islice((text for text in astray if text is not None), BROKEN_MAX)]
+
+
+def _astray(vault: Vault, line: zengin.Line, row: asyncpg.Record) -> str | None:
+    """How a line goes to another account than its instruction's, or this account is not what was registered."""
+    if row["account_id"] is None:
+        return f"its line {row['line']} is of no account"
+    account_id = f"bac_{row['account_id'].hex}"
+    try:
+        number = vault.open(row["number_sealed"], context=context_of(account_id, "number"))
+        holder = vault.open(row["holder_sealed"], context=context_of(account_id, "holder"))
+    except VaultSealBroken:
+        return f"the account of its line {row['line']} cannot be opened: {account_id}"
+    kind = DepositType(row["deposit_type"])
+    holding = Holding(
+        bank_code=row["bank_code"], branch_code=row["branch_code"], deposit_type=kind, number=number, holder=holder
+    )
+    told = {
+        "bank": (line.bank_code, holding.bank_code),
+        "branch": (line.branch_code, holding.branch_code),
+        "type of account": (line.deposit_type, zengin.DepositType[kind.name]),
+        "account number": (line.account_number, number),
+        "holder's name": (line.name, holder),
+    }
+    if others := [name for name, (there, here) in told.items() if there != here]:
+        return f"its line {row['line']} has another {', '.join(others)} than {account_id}"
+    if row["fingerprint"] not in vault.fingerprints(number_text(holding), context=FINGERPRINT):
+        return f"the account of its line {row['line']} is not what was registered: {account_id}"
+    return None
 
 
 # -- the simulated bank's books ---------------------------------------------------------------------------------------

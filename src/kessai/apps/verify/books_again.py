@@ -15,6 +15,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from kessai.apps.verify.books_orders import Orders
 from kessai.apps.verify.books_undoing import Undoing
 from kessai.apps.verify.checks import BROKEN_MAX
 from kessai.apps.verify.finding import Projection, Report, Row
@@ -156,6 +157,7 @@ class _Again:
         self._days: dict[tuple[date, datetime], set[date]] = {}
         self._next = _first(SOURCES[source], 0)
         self._heard = (0, 0)
+        self._orders = Orders(connection, sql, report)
 
     async def run(self) -> None:
         cursor = await self._connection.fetchrow(self._sql["cursor"], f"books.{self._source}")
@@ -169,6 +171,8 @@ class _Again:
             if len(self._report.findings) >= self._allowed:
                 return
         await self._page(events, _first(SOURCES[self._source] + 1, 0))
+        if self._source == "ledger":
+            await self._orders.check_strays()
 
     async def _page(self, events: list[Happening], until: str) -> None:
         bounds = (UUID(self._next), UUID(until))
@@ -179,6 +183,7 @@ class _Again:
         self._next = until
         if self._source == "ledger":
             await self._post_exchanges(page)
+            await self._orders.check(events, self._was_heard)
         else:
             await self._post_instructions(page)
         self._check_days(page)

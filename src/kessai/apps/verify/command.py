@@ -20,9 +20,11 @@ from kessai.apps.outside import folder_of
 from kessai.apps.place import data_folder, shared_place
 from kessai.apps.verify.audit import Configuration, audit
 from kessai.apps.verify.bank import verify_bank
-from kessai.apps.verify.bank_files import verify_contents, verify_lines
+from kessai.apps.verify.bank_files import note_unread, verify_contents, verify_lines
+from kessai.apps.verify.card_network import verify_card_network
 from kessai.apps.verify.cards import verify_cards
 from kessai.apps.verify.finding import Finding, Report, TooMany
+from kessai.apps.verify.nfc import verify_sealed
 from kessai.apps.verify.outside import verify_outside
 from kessai.apps.wiring import document_of, load_payment_kinds, read_books_of
 from kessai.foundation.config import Settings, load_settings
@@ -31,6 +33,7 @@ from kessai.foundation.errors import OperatorError
 from kessai.foundation.telemetry import configure_logging
 from kessai.foundation.vault import KEYS_FILE, Vault, read_vault_keys, vault_keys_in
 from kessai.services.ledger.domain.types import load_account_types
+from kessai.services.nfc.domain.terms import read_card_terms
 from kessai.services.settlement.domain.configuration import read_settlement
 
 SHOWN_MAX = 20
@@ -53,7 +56,8 @@ async def _verify(dsn: str, settings: Settings, report: Report) -> Report:
     types = load_account_types(document_of(settings.account_types, "account_types.toml"))
     kinds = load_payment_kinds(settings.payment_kinds)
     settlement = read_settlement(document_of(settings.settlement, "settlement.toml"))
-    configuration = Configuration(types, kinds, read_books_of(settings), settlement)
+    phones = read_card_terms(document_of(settings.nfc, "nfc.toml")).phone
+    configuration = Configuration(types, kinds, read_books_of(settings), settlement, phones)
     try:
         async with _auditor(dsn) as connection, _auditor(dsn) as second:
             beside = second if await _share_view(connection, second) else None
@@ -124,11 +128,18 @@ async def verify_parties(dsn: str, settings: Settings, report: Report) -> None:
         if vault.configured:
             async with _auditor(dsn) as connection:
                 await verify_contents(connection, vault, report)
+                await verify_sealed(connection, vault, report)
+        else:
+            async with _auditor(dsn) as connection:
+                await note_unread(connection, report)
         async with _auditor(dsn) as connection:
             await verify_outside(connection, load_payment_kinds(settings.payment_kinds), report)
         if settings.card_gateway_url is None:
             async with _auditor(dsn) as connection:
                 await verify_cards(connection, folder / "cardgateway.jsonl", report)
+        if settings.card_network_url is None:
+            async with _auditor(dsn) as connection:
+                await verify_card_network(connection, folder / "cardnetwork.jsonl", report)
         if settings.bank_url is None:
             async with _auditor(dsn) as connection:
                 await verify_bank(connection, folder / "bank.jsonl", report)

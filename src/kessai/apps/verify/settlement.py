@@ -6,7 +6,9 @@ moved for it are payments. For each payee: sold = paid out + fees + carried + cl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import asyncpg
@@ -23,6 +25,7 @@ from kessai.services.settlement.domain.intake import NewTransaction, Reader
 
 RECORDED = "every step of a merchant's sale, refund and fee is one transaction"
 HELD = "what the ledger holds for a merchant is what settlement makes of it"
+BY_PAYMENTS = "merchants' own money moves by payments alone"
 SUMS = (
     Check("strange_standing", "a day that is closed is the sum of its transactions"),
     Check("broken_days", "a day that is closed is the sum of its transactions"),
@@ -34,6 +37,7 @@ SUMS = (
     Check("cycles_without_payout", "a payout is what its cycle cleared and earlier payouts left"),
     Check("broken_payout_steps", "a payout is what its steps make it"),
     Check("strange_payout_steps", "a payout is what its steps make it"),
+    Check("broken_statements", "a statement stays as it was issued"),
     Check("broken_claims", "a claim is what its steps make it"),
     Check("claims_against_cycles", "a claim is what its cycle was short of"),
     Check("fees_twice", "a sale, a day or a cycle has one fee"),
@@ -59,6 +63,7 @@ SUBSCRIPTION = "settlement.payment"
 AT_ONCE = 5_000
 OUTBOX_ROWS = 50
 _TABLE = "settlement.transaction_data"
+_EXCHANGE = re.compile("exc_([0-9a-f]{32})")
 _OF_FEES = (TransactionKind.FEE, TransactionKind.FEE_REFUND)
 
 _events = msgspec.json.Decoder(list[PaymentStateChanged]).decode
@@ -173,18 +178,64 @@ def _differences(told: NewTransaction, row: asyncpg.Record) -> str | None:
 
 
 async def _check_held(connection: Connection, sql: Queries, report: Report) -> None:
-    """The three accounts of each merchant, except where something is under way, or an operator moved value by hand."""
-    left_out = {row["owner_id"] for row in await connection.fetch(sql["busy_owners"])}
-    left_out |= {row["owner"] for row in await connection.fetch(sql["moved_otherwise"])}
-    balances = {(row["owner"], row["account_type"]): row["balance"] for row in await connection.fetch(sql["balances"])}
-    for row in await connection.fetch(sql["owners"]):
-        if row["owner_id"] in left_out:
-            continue
+    """The three accounts of each merchant, less what is under way just now, and what no payment moved.
+
+    The latter is told of by itself, so that it hides nothing else of its owner.
+    """
+    owners = {row["owner_id"]: row for row in await connection.fetch(sql["owners"])}
+    beside, strays = await _beside(connection, sql)
+    _tell_strays(strays, owners, report)
+    balances = Counter[tuple[str, str]]()
+    for row in await connection.fetch(sql["balances"]):
+        balances[row["owner"], row["account_type"]] += row["balance"]
+    for row in (*beside, *strays):
+        balances[row["owner"], row["account_type"]] -= row["amount_minor"]
+    for owner_id, row in owners.items():
         for account_type, wanted in _wanted(row).items():
-            there = balances.get((row["owner_id"], account_type), 0)
+            there = balances[owner_id, account_type]
             if there != wanted:
                 text = f"it holds {there}, settlement makes it {wanted}"
-                report.add(HELD, "ledger.account", f"{row['owner_id']}/{account_type}", text)
+                report.add(HELD, "ledger.account", f"{owner_id}/{account_type}", text)
+
+
+async def _beside(connection: Connection, sql: Queries) -> tuple[list[asyncpg.Record], list[asyncpg.Record]]:
+    """What moved with payments that are under way, and what moved without any.
+
+    What a payment gives back or pays on has no reference: its step names it. An exchange whose step is being written
+    just now is not told of before the next verification.
+    """
+    found = await connection.fetch(sql["exchanges_beside"])
+    beside = [each for each in found if each["under_way"]]
+    if not (unknown := [each for each in found if not each["under_way"]]):
+        return beside, []
+    named = dict[str, bool]()
+    async for row in connection.cursor(sql["exchanges_of_steps"], prefetch=AT_ONCE):
+        ids = _EXCHANGE.findall(row["given_back"] or "")
+        named.update(dict.fromkeys(ids, row["under_way"]))
+        if row["exchange_id"] is not None:
+            named[row["exchange_id"].hex] = row["under_way"]
+    busy = {row["owner_id"] for row in await connection.fetch(sql["busy_owners"])}
+    strays = list[asyncpg.Record]()
+    for row in unknown:
+        under_way = named.get(row["exchange_id"].hex)
+        if under_way or (under_way is None and row["owner"] in busy):
+            beside.append(row)
+        elif under_way is None:
+            strays.append(row)
+    return beside, strays
+
+
+def _tell_strays(strays: Sequence[asyncpg.Record], owners: Collection[str], report: Report) -> None:
+    """Exchanges of nobody's payment: a finding with merchants that settlement knows, told of with others."""
+    for row in [each for each in strays if each["owner"] in owners][:BROKEN_MAX]:
+        text = f"it moved {row['amount_minor']} of {row['owner']}/{row['account_type']} without any payment"
+        report.add(BY_PAYMENTS, "ledger.exchange", f"exc_{row['exchange_id'].hex}", text)
+    others = [each for each in strays if each["owner"] not in owners]
+    if others:
+        merchants = len({each["owner"] for each in others})
+        report.note(
+            f"Moved without a payment: {len(others)} times, of {merchants} merchants that settlement does not know."
+        )
 
 
 def _wanted(row: Any) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from kessai.services.bank.api import BankAccount, GetBankAccount
+from kessai.services.bank.api import BankAccount, CheckHolder, GetBankAccount, HolderChecked
 from kessai.services.identity.api import Approval, ConsumeApproval
 
 
@@ -21,4 +21,8 @@ class BankAccounts(Protocol):
 
     async def get_account(self, request: GetBankAccount, /) -> BankAccount:
         """A registered bank account; NotFound `bank_account_not_found`."""
+        ...
+
+    async def check_holder(self, request: CheckHolder, /) -> HolderChecked:
+        """Whether its holder bears one of some names; NotFound `bank_account_not_found`."""
         ...

@@ -37,8 +37,8 @@ from kessai.simulators.cardnetwork.records import (
 STANS = 1_000_000
 DONE = ("00", "25")
 """Answers after which a reversal needs no repeating: it was done, or there was nothing to take back."""
-LATER = ("91", "96")
-"""Answers after which it is repeated."""
+LATER = ("30", "91", "96")
+"""Answers after which it is repeated: it was not read, or what became of it is not known."""
 
 
 class Books:

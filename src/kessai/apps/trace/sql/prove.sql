@@ -24,6 +24,8 @@ SELECT u.processing_id FROM (
         ORDER BY b.processing_id LIMIT $2::int)
     UNION (SELECT DISTINCT m.processing_id FROM settlement.movement AS m WHERE m.processing_id > $1::text
         ORDER BY m.processing_id LIMIT $2::int)
+    UNION (SELECT DISTINCT a.processing_id FROM nfc.id_authorization AS a
+        WHERE a.processing_id > $1::text AND a.plan IS NOT NULL ORDER BY a.processing_id LIMIT $2::int)
     UNION (SELECT t.processing_id FROM tracer.processing AS t WHERE t.processing_id > $1::text
         ORDER BY t.processing_id LIMIT $2::int)
 ) AS u
@@ -48,6 +50,7 @@ SELECT u.relation, u.number FROM (
     UNION ALL SELECT 'bank.instruction', count(*) FROM bank.instruction WHERE processing_id = ''
     UNION ALL SELECT 'bank.instruction_step', count(*) FROM bank.instruction_step WHERE processing_id = ''
     UNION ALL SELECT 'settlement.movement', count(*) FROM settlement.movement WHERE processing_id = ''
+    UNION ALL SELECT 'nfc.id_authorization', count(*) FROM nfc.id_authorization WHERE processing_id = ''
 ) AS u
 WHERE u.number > 0
 ORDER BY u.relation;

@@ -154,7 +154,15 @@ FROM bank.transfer_file AS f
 ORDER BY f.file_id;
 
 -- name: lines_of_file
-SELECT line, customer_code_1, customer_code_2, amount_minor FROM bank.file_line WHERE file_id = $1 ORDER BY line;
+SELECT l.line, l.customer_code_1, l.customer_code_2, l.amount_minor, a.account_id, a.bank_code, a.branch_code,
+    a.deposit_type, a.number_sealed, a.holder_sealed, a.fingerprint
+FROM bank.file_line AS l
+LEFT JOIN bank.instruction AS i ON i.instruction_id = l.instruction_id AND i.kind = l.kind
+LEFT JOIN bank.account AS a ON a.account_id = i.account_id
+WHERE l.file_id = $1 ORDER BY l.line;
+
+-- name: count_contents
+SELECT count(*) FROM bank.transfer_file;
 
 -- name: lines
 SELECT l.file_id, l.line, l.kind, l.amount_minor, l.state, f.state AS file_state, f.content_sha256

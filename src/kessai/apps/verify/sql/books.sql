@@ -111,6 +111,12 @@ GROUP BY e.account_type, CASE WHEN e.owner = ANY ($1::text[]) THEN e.owner ELSE 
 -- name: cursor
 SELECT position, handled FROM books.subscription_cursor WHERE subscription = $1;
 
+-- name: orders
+SELECT exchange_id, ordered FROM books.crypto_order WHERE exchange_id = ANY($1::text[]);
+
+-- name: order_names
+SELECT exchange_id FROM books.crypto_order ORDER BY exchange_id;
+
 -- name: any_journal
 SELECT source FROM books.journal WHERE source = $1 LIMIT 1;
 

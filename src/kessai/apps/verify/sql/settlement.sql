@@ -107,24 +107,26 @@ LIMIT $1;
 SELECT 'clearing' AS relation, concat_ws('/', coalesce(c.payee_id, o.payee_id),
         encode(uuid_send(coalesce(c.cycle_id, o.cycle_id)), 'hex'), coalesce(c.owner_id, o.owner_id)) AS key,
     CASE WHEN c.cycle_id IS NULL THEN format('it is missing, though its owner has %s in the cycle', o.net_minor)
-        ELSE format('it is a %s of %s, the summaries come to %s', c.kind, c.amount_minor, coalesce(o.net_minor, 0))
-        END AS sentence
-FROM settlement.clearing AS c
+        ELSE format('it comes to %s, the summaries to %s', c.net_minor, coalesce(o.net_minor, 0)) END AS sentence
+FROM (
+    SELECT payee_id, cycle_id, owner_id,
+        sum(CASE kind WHEN 'clearing' THEN amount_minor ELSE -amount_minor END) AS net_minor
+    FROM settlement.clearing GROUP BY payee_id, cycle_id, owner_id
+) AS c
 FULL JOIN (
     SELECT payee_id, cycle_id, owner_id, sum(net_minor) AS net_minor
     FROM settlement.daily_summary WHERE cycle_id IS NOT NULL GROUP BY payee_id, cycle_id, owner_id HAVING sum(net_minor) <> 0
 ) AS o ON o.payee_id = c.payee_id AND o.cycle_id = c.cycle_id AND o.owner_id = c.owner_id
-WHERE c.cycle_id IS NULL
-    OR CASE c.kind WHEN 'clearing' THEN c.amount_minor ELSE -c.amount_minor END IS DISTINCT FROM o.net_minor
+WHERE c.cycle_id IS NULL OR c.net_minor IS DISTINCT FROM o.net_minor
 LIMIT $1;
 
 -- name: broken_payouts
 SELECT 'payout' AS relation, concat_ws('/', p.payee_id, encode(uuid_send(p.payout_id), 'hex')) AS key,
     CASE WHEN s.cycle_id IS NULL THEN 'there is no such cycle'
-        WHEN p.cleared_minor <> s.cleared_minor
-            THEN format('it has %s of its cycle, which cleared %s', p.cleared_minor, s.cleared_minor)
-        WHEN p.carried_minor <> coalesce(t.carried, 0) OR p.failed_minor <> coalesce(t.failed, 0)
-            THEN format('it took over %s and %s, earlier payouts left %s and %s', p.carried_minor, p.failed_minor,
+        WHEN w.cleared <> s.cleared_minor
+            THEN format('it has %s of its cycle, which cleared %s', w.cleared, s.cleared_minor)
+        WHEN w.carried <> coalesce(t.carried, 0) OR w.failed <> coalesce(t.failed, 0)
+            THEN format('it took over %s and %s, earlier payouts left %s and %s', w.carried, w.failed,
                 coalesce(t.carried, 0), coalesce(t.failed, 0))
         WHEN p.taken_by IS NOT NULL AND p.state NOT IN ('CARRIED_OVER', 'FAILED', 'RETURNED')
             THEN format('it is %s, and a later one took it over', p.state)
@@ -133,12 +135,20 @@ SELECT 'payout' AS relation, concat_ws('/', p.payee_id, encode(uuid_send(p.payou
 FROM settlement.payout AS p
 LEFT JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
 LEFT JOIN (
-    SELECT payee_id, taken_by, sum(payable_minor) FILTER (WHERE state = 'CARRIED_OVER') AS carried,
-        sum(payable_minor) FILTER (WHERE state IN ('FAILED', 'RETURNED')) AS failed
-    FROM settlement.payout WHERE taken_by IS NOT NULL GROUP BY payee_id, taken_by
-) AS t ON t.payee_id = p.payee_id AND t.taken_by = p.payout_id
-WHERE s.cycle_id IS NULL OR p.cleared_minor <> s.cleared_minor OR p.carried_minor <> coalesce(t.carried, 0)
-    OR p.failed_minor <> coalesce(t.failed, 0) OR p.carried_from > s.last_day
+    -- A cycle that comes to more than one transfer moves has several payouts, numbered from 0.
+    SELECT payee_id, cycle_id, sum(cleared_minor) AS cleared, sum(carried_minor) AS carried, sum(failed_minor) AS failed,
+        count(*) AS payouts, max(part) AS last_part
+    FROM settlement.payout GROUP BY payee_id, cycle_id
+) AS w ON w.payee_id = p.payee_id AND w.cycle_id = p.cycle_id
+LEFT JOIN (
+    SELECT y.payee_id, y.cycle_id, sum(o.payable_minor) FILTER (WHERE o.state = 'CARRIED_OVER') AS carried,
+        sum(o.payable_minor) FILTER (WHERE o.state IN ('FAILED', 'RETURNED')) AS failed
+    FROM settlement.payout AS o
+    JOIN settlement.payout AS y ON y.payee_id = o.payee_id AND y.payout_id = o.taken_by
+    GROUP BY y.payee_id, y.cycle_id
+) AS t ON t.payee_id = p.payee_id AND t.cycle_id = p.cycle_id
+WHERE s.cycle_id IS NULL OR w.cleared <> s.cleared_minor OR w.carried <> coalesce(t.carried, 0)
+    OR w.failed <> coalesce(t.failed, 0) OR w.last_part <> w.payouts - 1 OR p.carried_from > s.last_day
     OR (p.taken_by IS NOT NULL AND p.state NOT IN ('CARRIED_OVER', 'FAILED', 'RETURNED'))
     OR (p.state IN ('CLEARED', 'INSTRUCTED', 'PAID', 'FAILED', 'RETURNED') AND p.amount_minor = 0)
     OR (p.state = 'NOTHING' AND p.payable_minor <> 0)
@@ -176,8 +186,9 @@ FROM (
         lag(state) OVER (PARTITION BY payee_id, payout_id ORDER BY sequence) AS was
     FROM settlement.payout_step
 ) AS s
-WHERE (s.state = 'PAID' AND s.was IS DISTINCT FROM 'INSTRUCTED') OR (s.was = 'PAID' AND s.state <> 'RETURNED')
-    OR s.was IN ('FAILED', 'RETURNED', 'NOTHING')
+WHERE (s.state = 'PAID' AND (s.was IS NULL OR s.was NOT IN ('INSTRUCTED', 'FAILED')))
+    OR (s.was = 'PAID' AND s.state <> 'RETURNED') OR s.was IN ('RETURNED', 'NOTHING')
+    OR (s.was = 'FAILED' AND s.state NOT IN ('PAID', 'FAILED'))
 LIMIT $1;
 
 -- name: payouts_against_payments
@@ -193,6 +204,21 @@ WHERE (p.state IN ('PAID', 'RETURNED') OR (p.state IN ('INSTRUCTED', 'FAILED') A
         OR (p.state = 'PAID' AND y.state NOT IN ('CAPTURED', 'RETURNED'))
         OR (p.state = 'RETURNED' AND y.state <> 'RETURNED')
         OR (p.state = 'FAILED' AND y.state NOT IN ('REFUSED', 'CANCELED', 'RETURNED')))
+LIMIT $1;
+
+-- name: broken_statements
+SELECT 'issued_statement' AS relation,
+    concat_ws('/', s.payee_id, encode(uuid_send(s.cycle_id), 'hex'), s.version::text) AS key,
+    CASE WHEN s.sha256 <> s.hashed THEN 'its contents are not those that were issued'
+        WHEN p.payout_id IS NULL THEN 'there is no such cycle'
+        ELSE format('it is one of %s versions', s.versions) END AS sentence
+FROM (
+    SELECT payee_id, cycle_id, version, sha256, encode(sha256(contents), 'hex') AS hashed,
+        count(*) OVER (PARTITION BY payee_id, cycle_id) AS versions
+    FROM settlement.issued_statement
+) AS s
+LEFT JOIN settlement.payout AS p ON p.payee_id = s.payee_id AND p.cycle_id = s.cycle_id AND p.part = 0
+WHERE s.sha256 <> s.hashed OR s.version > s.versions OR p.payout_id IS NULL
 LIMIT $1;
 
 -- name: broken_claims
@@ -444,7 +470,12 @@ SELECT owner_id, transaction_id FROM settlement.transaction_data;
 SELECT count(*) FROM settlement.transaction_data;
 
 -- name: owners
--- What each owner's ledger accounts hold, beside what transactions, clearings, payouts and claims make of it.
+-- What each owner's ledger accounts hold, beside what transactions, clearings, payouts and claims make of it: of all
+-- payments that nothing is under way with.
+WITH under_way AS (
+    SELECT encode(uuid_send(payment_id), 'hex') AS payment_id FROM payment.payment
+    WHERE busy_with IS NOT NULL OR state IN ('PENDING', 'UNKNOWN', 'AUTHORIZED', 'PARTIALLY_CAPTURED')
+)
 SELECT o.owner_id, coalesce(t.net_minor, 0)::bigint AS recorded_minor,
     coalesce(m.unsettled, 0)::bigint AS unsettled_moved, coalesce(m.settled, 0)::bigint AS settled_moved,
     coalesce(m.claims, 0)::bigint AS claims_moved
@@ -454,8 +485,10 @@ FROM (
     SELECT payee_id FROM settlement.payout
 ) AS o
 LEFT JOIN (
-    SELECT owner_id, sum(CASE WHEN to_id = owner_id THEN amount_minor ELSE -amount_minor END) AS net_minor
-    FROM settlement.transaction_data GROUP BY owner_id
+    SELECT d.owner_id, sum(CASE WHEN d.to_id = d.owner_id THEN d.amount_minor ELSE -d.amount_minor END) AS net_minor
+    FROM settlement.transaction_data AS d LEFT JOIN under_way AS u ON u.payment_id = substr(d.payment_id, 5)
+    WHERE u.payment_id IS NULL
+    GROUP BY d.owner_id
 ) AS t ON t.owner_id = o.owner_id
 LEFT JOIN (
     SELECT p.owner_id, sum(p.unsettled) AS unsettled, sum(p.settled) AS settled, sum(p.claims) AS claims
@@ -468,20 +501,17 @@ LEFT JOIN (
             CASE kind WHEN 'shortfall' THEN -captured_minor ELSE 0 END AS claims
         FROM payment.payment
         WHERE kind IN ('clearing', 'claim_offset', 'transfer_fee', 'payout', 'shortfall')
+            AND busy_with IS NULL AND state NOT IN ('PENDING', 'UNKNOWN', 'AUTHORIZED', 'PARTIALLY_CAPTURED')
         UNION ALL
         SELECT payee_id, CASE kind WHEN 'shortfall' THEN captured_minor ELSE 0 END,
             CASE kind WHEN 'clearing' THEN captured_minor ELSE 0 END,
             CASE WHEN kind IN ('claim_offset', 'claim_repayment') THEN captured_minor ELSE 0 END
         FROM payment.payment
         WHERE kind IN ('shortfall', 'clearing', 'claim_offset', 'claim_repayment')
+            AND busy_with IS NULL AND state NOT IN ('PENDING', 'UNKNOWN', 'AUTHORIZED', 'PARTIALLY_CAPTURED')
     ) AS p
     GROUP BY p.owner_id
 ) AS m ON m.owner_id = o.owner_id;
-
--- name: busy_owners
-SELECT DISTINCT unnest(ARRAY[payer_id, payee_id]) AS owner_id
-FROM payment.payment
-WHERE busy_with IS NOT NULL OR state IN ('PENDING', 'UNKNOWN', 'AUTHORIZED', 'PARTIALLY_CAPTURED');
 
 -- name: balances
 SELECT a.owner, a.account_type, (CASE WHEN h.account_id IS NULL THEN a.balance ELSE h.balance END)::bigint AS balance
@@ -490,15 +520,34 @@ LEFT JOIN (SELECT account_id, sum(amount) AS balance FROM ledger.hot_log GROUP B
     ON h.account_id = a.account_id
 WHERE a.account_type IN ('unsettled_sales', 'settled_sales', 'settled_claims');
 
--- name: moved_otherwise
--- Accounts that something other than a payment touched: an operator's own exchange.
-SELECT DISTINCT l.account_id, a.owner
+-- name: exchanges_beside
+-- What moved merchants' accounts without a payment, and with payments that something is under way with.
+SELECT a.owner, a.account_type, l.exchange_id, sum(l.amount)::bigint AS amount_minor, y.payment_id IS NOT NULL AS under_way
 FROM (
-    SELECT account_id, exchange_id FROM ledger.hot_log
-    UNION
-    SELECT account_id, exchange_id FROM ledger.account_log
+    SELECT account_id, exchange_id, amount FROM ledger.hot_log
+    UNION ALL
+    SELECT account_id, exchange_id, amount FROM ledger.account_log
 ) AS l
 JOIN ledger.account AS a ON a.account_id = l.account_id
     AND a.account_type IN ('unsettled_sales', 'settled_sales', 'settled_claims')
 LEFT JOIN ledger.exchange_reference AS r ON r.exchange_id = l.exchange_id
-WHERE r.exchange_id IS NULL;
+LEFT JOIN payment.refund AS f ON encode(uuid_send(f.refund_id), 'hex') = substr(r.reference, 5, 32)
+LEFT JOIN payment.payment AS y
+    ON encode(uuid_send(y.payment_id), 'hex') = coalesce(encode(uuid_send(f.payment_id), 'hex'), substr(r.reference, 5, 32))
+WHERE y.payment_id IS NULL OR y.busy_with IS NOT NULL
+    OR y.state IN ('PENDING', 'UNKNOWN', 'AUTHORIZED', 'PARTIALLY_CAPTURED')
+GROUP BY a.owner, a.account_type, l.exchange_id, y.payment_id
+ORDER BY a.owner, a.account_type, l.exchange_id;
+
+-- name: exchanges_of_steps
+-- Which further exchanges the steps of payments name: what went back, or was paid on.
+SELECT s.exchange_id, s.given_back,
+    p.busy_with IS NOT NULL OR p.state IN ('PENDING', 'UNKNOWN', 'AUTHORIZED', 'PARTIALLY_CAPTURED') AS under_way
+FROM payment.payment_step AS s JOIN payment.payment AS p ON p.payment_id = s.payment_id
+WHERE s.exchange_id IS NOT NULL OR s.given_back IS NOT NULL;
+
+-- name: busy_owners
+-- Whose payments something is being done with at this moment: an exchange of it has no step yet.
+SELECT payer_id AS owner_id FROM payment.payment WHERE busy_with IS NOT NULL
+UNION
+SELECT payee_id FROM payment.payment WHERE busy_with IS NOT NULL;

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
+
+import msgspec
 
 from kessai.foundation.contract import Message
 from kessai.services.bank.api.words import (
@@ -74,6 +77,20 @@ class BankAccount(Message):
     """Instructions in a row that failed because of the account."""
     frozen_at: datetime | None = None
     """Since when no new instruction may name it: too many failed, see `thaw_account`."""
+
+
+class CheckHolder(Message):
+    """Whether a bank account's holder bears one of some names."""
+
+    account_id: AccountId
+    names: Annotated[list[Annotated[str, msgspec.Meta(min_length=1, max_length=256)]], msgspec.Meta(max_length=8)]
+    """In kana or Latin letters, as they are registered; see `domain/kana.py` for what is the same."""
+
+
+class HolderChecked(Message):
+    """What came of it."""
+
+    same: bool
 
 
 class ThawBankAccount(Message):

@@ -9,7 +9,9 @@ from kessai.sdk.processing.api import EffectsPage, ListEffects
 from kessai.services.bank.api.accounts import (
     BankAccount,
     BankAccounts,
+    CheckHolder,
     GetBankAccount,
+    HolderChecked,
     ListBankAccounts,
     RegisterBankAccount,
     RemoveBankAccount,
@@ -67,6 +69,12 @@ class Instructions(Protocol):
     @verb("GET /v1/bank/accounts/{account_id}", scope="bank:read", errors=("bank_account_not_found",))
     async def get_account(self, request: GetBankAccount, /) -> BankAccount:
         """A registered bank account."""
+        ...
+
+    @verb("POST /v1/bank/accounts/{account_id}/holder", scope="internal", public=False,
+          errors=("bank_account_not_found",))  # fmt: skip
+    async def check_holder(self, request: CheckHolder, /) -> HolderChecked:
+        """Whether a bank account's holder bears one of some names: for services that keep no account's name."""
         ...
 
     @verb("GET /v1/bank/accounts", scope="bank:read")

@@ -34,7 +34,7 @@ from kessai.services.bank.domain.instructions import (
     new_instruction,
     same_order,
 )
-from kessai.services.bank.domain.kana import writable
+from kessai.services.bank.domain.kana import same_holder, writable
 from kessai.services.bank.domain.patience import AccountState, Doubt, FilesDoubt, Patience
 from kessai.services.bank.domain.reconciliation import Difference, Entry, Side, compare
 from kessai.services.bank.domain.terms import FileTerms, RunTerms, load_terms
@@ -80,6 +80,7 @@ __all__ = [
     "recall_of_refused",
     "refusal_of",
     "report_of",
+    "same_holder",
     "same_order",
     "writable",
 ]

@@ -22,13 +22,15 @@ from kessai.services.bank import store
 from kessai.services.bank.api import (
     BankAccount,
     BankAccounts,
+    CheckHolder,
     GetBankAccount,
+    HolderChecked,
     ListBankAccounts,
     RegisterBankAccount,
     RemoveBankAccount,
     ThawBankAccount,
 )
-from kessai.services.bank.domain import AccountState, Patience, writable
+from kessai.services.bank.domain import AccountState, Patience, same_holder, writable
 from kessai.services.bank.gateways import Finding, Holding
 from kessai.services.bank.gateways.places import has_bank, place_of
 from kessai.services.bank.store import SealedAccount, context_of
@@ -39,7 +41,8 @@ log = structlog.get_logger(__name__)
 
 LAST_DIGITS = 3
 PAGE = 200
-_FINGERPRINT = "bank.account"
+FINGERPRINT = "bank.account"
+"""What an account's keyed digest is bound to."""
 
 
 class AccountDesk:
@@ -113,6 +116,11 @@ class AccountDesk:
         """A registered bank account."""
         return (await self._account(request.account_id)).account
 
+    async def check_holder(self, request: CheckHolder, /) -> HolderChecked:
+        """Whether a bank account's holder bears one of some names: for services that keep no account's name."""
+        holder = opened(self._vault, await self._account(request.account_id)).holder
+        return HolderChecked(same=any(same_holder(holder, each) for each in request.names))
+
     async def list_accounts(self, request: ListBankAccounts, /) -> BankAccounts:
         """An owner's bank accounts, newest first."""
         accounts = await store.accounts_of_owner(
@@ -173,7 +181,7 @@ class AccountDesk:
         return account
 
     async def _require_new(self, request: RegisterBankAccount, holding: Holding) -> None:
-        marks = self._vault.fingerprints(_number_text(holding), context=_FINGERPRINT)
+        marks = self._vault.fingerprints(number_text(holding), context=FINGERPRINT)
         known = await store.account_alike(self._database, marks, request.owner_kind, request.owner_id)
         if known is not None:
             raise Conflict("bank_account_registered", "This bank account is registered already.", account_id=known)
@@ -192,7 +200,7 @@ class AccountDesk:
             account,
             vault.seal(holding.number, context=context_of(account_id, "number")),
             vault.seal(holding.holder, context=context_of(account_id, "holder")),
-            vault.fingerprints(_number_text(holding), context=_FINGERPRINT)[0],
+            vault.fingerprints(number_text(holding), context=FINGERPRINT)[0],
         )
 
 
@@ -219,7 +227,8 @@ def _new_account(request: RegisterBankAccount, account_id: str, now: datetime) -
     )
 
 
-def _number_text(holding: Holding) -> str:
+def number_text(holding: Holding) -> str:
+    """Bank, branch, type and number, as the keyed digest is taken of them."""
     return "-".join((holding.bank_code, holding.branch_code, holding.deposit_type.value, holding.number))
 
 

@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 DAYS_MAX = 62
 """Days without a statement that one run makes good."""
+AGAIN_MAX = 31
+"""Of so many days before, a run looks again at those that did not agree: what came back may be heard of later."""
 _INSTRUCTION = re.compile(r"(btr|bdb)_[0-9a-f]{32}")
 _LINE = re.compile(r"(btf_[0-9a-f]{32})-([0-9]{6})")
 ONE_DAY = timedelta(days=1)
@@ -45,7 +47,7 @@ class DayOrder(Message, frozen=True):
 
 
 class DaysDue(Message, frozen=True):
-    """The days whose statements are to be imported or looked at again, oldest first."""
+    """The days whose statements are to be imported, oldest first; then those to be looked at again."""
 
     days: list[date]
 
@@ -76,14 +78,15 @@ async def run_statement(wf: Workflow[Deps], order: JobOrder) -> JobDone:
 
 
 async def days_due(activity: Activity[Deps], order: JobOrder) -> DaysDue:
-    """The day itself, after those before it that are missing."""
+    """The day itself, after those before it that are missing; and whichever of the last ones did not agree."""
 
     async def read(connection: Connection) -> list[StatementDay]:
-        return await statements.days_before(connection, order.day, 1)
+        return await statements.days_before(connection, order.day, AGAIN_MAX)
 
     known = await activity.deps.database.transaction(store.ROLE, read)
     first = max(known[0].day + ONE_DAY, order.day - DAYS_MAX * ONE_DAY) if known else order.day
-    return DaysDue(days=[first + n * ONE_DAY for n in range((order.day - first).days + 1)])
+    again = [each.day for each in reversed(known) if not each.agrees]
+    return DaysDue(days=[*(first + n * ONE_DAY for n in range((order.day - first).days + 1)), *again])
 
 
 async def look_at_day(activity: Activity[Deps], order: DayOrder) -> DayLooked:

@@ -31,6 +31,7 @@ from kessai.services.books.api.statements import (
 
 JOURNAL_LINES_MAX = 500
 REPOST_MAX = 1_000
+PAYMENTS_MAX = 1_000
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 JournalId = Annotated[str, msgspec.Meta(pattern=r"^jnl_[0-9a-f]{32}$")]
@@ -184,6 +185,15 @@ class ListJournals(Message):
     cursor: Cursor | None = None
 
 
+class JournalsOfPayments(Message):
+    """All journals of some payments, whenever they were booked."""
+
+    payment_ids: Annotated[
+        list[Annotated[str, msgspec.Meta(min_length=1, max_length=64)]],
+        msgspec.Meta(min_length=1, max_length=PAYMENTS_MAX),
+    ]
+
+
 class JournalLine(Message):
     """A line of a journal."""
 
@@ -231,6 +241,12 @@ class JournalPage(Message):
 
     journals: list[Journal]
     next_cursor: str | None = None
+
+
+class BookedPayments(Message):
+    """In order of payment, day and id; a payment of which nothing is booked is left out."""
+
+    journals: list[Journal]
 
 
 # -- what no rule booked ------------------------------------------------------------------------------------------
@@ -351,6 +367,11 @@ class Accounting(Protocol):
     @verb("GET /v1/books/journals", scope="books:read", errors=(*_DAYS, "bad_cursor"))
     async def list_journals(self, request: ListJournals, /) -> JournalPage:
         """The journal (仕訳帳) of some days."""
+        ...
+
+    @verb("POST /v1/books/journals/of-payments", scope="books:read", batch=True)
+    async def list_journals_of_payments(self, request: JournalsOfPayments, /) -> BookedPayments:
+        """What is booked of some payments."""
         ...
 
     @verb("GET /v1/books/unposted-events", scope="books:read", errors=("bad_cursor",))

@@ -13,9 +13,11 @@ from typing import Annotated
 
 import msgspec
 
+from kessai.foundation.calendar import month_end
 from kessai.foundation.config import TomlDocument
 from kessai.foundation.money import AMOUNT_MINOR_MAX, Rounding
 from kessai.services.books.api.accounting import Side
+from kessai.services.books.domain.versions import ONE_DAY
 
 _ROUNDINGS = {"down": Rounding.DOWN, "half_up": Rounding.HALF_UP, "up": Rounding.UP}
 
@@ -44,7 +46,8 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     share: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,3}(\.[0-9]{1,9})?$")] | None = None
     rounding: str = "down"
     amount_minor: Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MINOR_MAX)] | None = None
-    since: date | None = None
+    valid_from: date | None = None
+    valid_until: date | None = None
 
 
 class FiscalYear(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,11 +95,20 @@ class Accrual(msgspec.Struct, frozen=True, kw_only=True):
     share: Decimal
     rounding: Rounding
     amount_minor: int | None
-    since: date | None
+    valid_from: date | None = None
+    """The first day; None: from the beginning."""
+    valid_until: date | None = None
+    """The last day; None: for good."""
+
+    def holds_on(self, day: date) -> bool:
+        """Whether it holds on a day."""
+        return (self.valid_from is None or self.valid_from <= day) and (
+            self.valid_until is None or day <= self.valid_until
+        )
 
     def applies_to(self, month: date) -> bool:
-        """Whether it is booked for a month."""
-        return self.since is None or month >= self.since.replace(day=1)
+        """Whether it is booked for a month: what holds on its last day is."""
+        return self.holds_on(month_end(month))
 
     def asked_for(self, balances: Balances) -> int:
         """What `account` should have, positive on the debit side."""
@@ -137,11 +149,8 @@ def read_closing(document: TomlDocument, accounts: Collection[str], controls: Co
     read = document.convert((), _Document)
     if read.fiscal_year.retained_earnings not in accounts:
         raise document.error(("fiscal_year", "retained_earnings"), "is not in the chart of accounts")
-    accruals: list[Accrual] = []
-    for number, each in enumerate(read.accrual):
-        if each.name in {before.name for before in accruals}:
-            raise document.error(("accrual", number, "name"), "is the name of another accrual, too")
-        accruals.append(_checked(document, number, each, accounts, controls))
+    accruals = [_checked(document, number, each, accounts, controls) for number, each in enumerate(read.accrual)]
+    _end_where_the_next_begins(document, accruals)
     return Closing(
         version=read.version,
         fiscal_year=read.fiscal_year,
@@ -183,8 +192,37 @@ def _checked(
         share=Decimal(written.share or 0),
         rounding=_ROUNDINGS[written.rounding],
         amount_minor=written.amount_minor,
-        since=written.since,
+        valid_from=written.valid_from,
+        valid_until=written.valid_until,
     )
+
+
+def _end_where_the_next_begins(document: TomlDocument, accruals: list[Accrual]) -> None:
+    """Fill in the last day of each version of an accrual; the versions of one have one name, the earliest first.
+
+    ConfigError names the version that overlaps another, leaves a gap, or is booked elsewhere: an account that is left
+    would keep what was booked on it.
+    """
+    latest: dict[str, int] = {}
+    for number, each in enumerate(accruals):
+        place, latest[each.name] = latest.get(each.name), number
+        if each.valid_until is not None and each.valid_until < (each.valid_from or date.min):
+            raise document.error(("accrual", number, "valid_until"), "is before it begins")
+        if place is None:
+            continue
+        earlier, here = accruals[place], ("accrual", number)
+        if each.valid_from is None or each.valid_from <= (earlier.valid_from or date.min):
+            text = f"overlaps the earlier version of {each.name}: tell from which later day this one holds"
+            raise document.error((*here, "valid_from"), text)
+        last = each.valid_from - ONE_DAY
+        if earlier.valid_until is not None and earlier.valid_until != last:
+            how = "overlaps" if earlier.valid_until > last else "leaves a gap before"
+            text = f"{how} the next version of {each.name}, which holds from {each.valid_from} on"
+            raise document.error(("accrual", place, "valid_until"), text)
+        for key in ("method", "account", "side", "counter"):
+            if getattr(each, key) != getattr(earlier, key):
+                raise document.error((*here, key), f"must be as in the earlier version of {each.name}")
+        accruals[place] = msgspec.structs.replace(earlier, valid_until=last)
 
 
 def _side(document: TomlDocument, path: tuple[str | int, ...], text: str) -> Side:

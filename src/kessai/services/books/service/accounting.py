@@ -13,17 +13,19 @@ import msgspec
 from kessai.foundation.clock import Clock
 from kessai.foundation.config import TomlDocument, load_toml
 from kessai.foundation.contract import Instant
-from kessai.foundation.db import Connection, Database
+from kessai.foundation.db import Connection, Database, plan_by_index
 from kessai.foundation.errors import Invalid, NotFound
 from kessai.services.books.api.accounting import (
     REPOST_MAX,
     Accrued,
     AccruePeriod,
+    BookedPayments,
     ClosePeriod,
     GetJournal,
     GetPeriod,
     Journal,
     JournalPage,
+    JournalsOfPayments,
     ListJournals,
     ListPeriods,
     ListUnposted,
@@ -173,6 +175,15 @@ class AccountingDesk:
         return JournalPage(
             journals=page, next_cursor=_cursor((page[-1].booked_on, page[-1].journal_id[4:])) if more else None
         )
+
+    async def list_journals_of_payments(self, request: JournalsOfPayments, /) -> BookedPayments:
+        """What is booked of some payments."""
+
+        async def read(connection: Connection) -> list[Journal]:
+            await plan_by_index(connection)
+            return await reading.journals_of_payments(connection, request.payment_ids)
+
+        return BookedPayments(journals=await self._database.transaction(ROLE, read))
 
     # -- what no rule booked --------------------------------------------------------------------------------------
 

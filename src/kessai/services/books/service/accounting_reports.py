@@ -321,7 +321,7 @@ class AccountingReports:
         year_start = self._closing.fiscal_year.start_of(asked.until)
 
         async def read(connection: Connection) -> tuple[list[totals.TypeSum], dict[tuple[str, str], int]]:
-            held = [each.account for each in self._on_points()]
+            held = [each.account for each in self._on_points(asked.until)]
             sums = await totals.type_sums(connection, types, asked.since, asked.until)
             return sums, await totals.balances_of(connection, held, asked.until, year_start, yearly)
 
@@ -339,15 +339,17 @@ class AccountingReports:
             columns=POINT_COLUMNS,
             chunks=_once(rows),
             totals=tuple(_points_total(each, sums) for each in types),
-            facts=tuple((each.name, each.name_ja, -held.get((each.account, "JPY"), 0)) for each in self._on_points()),
+            facts=tuple(
+                (each.name, each.name_ja, -held.get((each.account, "JPY"), 0)) for each in self._on_points(asked.until)
+            ),
             basis="収益認識に関する会計基準の適用指針",
         )
 
-    def _on_points(self) -> list[Accrual]:
-        """The accruals that are made of points."""
+    def _on_points(self, day: date) -> list[Accrual]:
+        """The accruals that are made of points, as they hold on a day."""
         types = set(self._closing.points.account_types)
         stand = {account for version in self._books.rules for account, kind in version.control.items() if kind in types}
-        return [each for each in self._closing.accruals if stand.intersection(each.of)]
+        return [each for each in self._closing.accruals if each.holds_on(day) and stand.intersection(each.of)]
 
 
 def against_of(entry: reading.EntryRow, lines: Sequence[JournalLine]) -> str:

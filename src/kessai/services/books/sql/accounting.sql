@@ -110,6 +110,13 @@ WHERE (booked_on, journal_id) > ($1::date, $2::uuid) AND booked_on BETWEEN $1::d
 ORDER BY booked_on, journal_id
 LIMIT $4::int;
 
+-- name: journals_of_payments
+SELECT journal_id, source, event_id, kind, action, rule, rule_version, booked_on, event_on, occurred_at, recorded_at,
+    exchange_id, payment_id, processing_id, merchant, product, reverses, description, posted_by
+FROM books.journal
+WHERE payment_id = ANY ($1::text[])
+ORDER BY payment_id, booked_on, journal_id;
+
 -- name: entries_named
 SELECT journal_id, line, account, asset, amount, tax_code, account_type, owner
 FROM books.entry

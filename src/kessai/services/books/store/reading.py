@@ -46,6 +46,11 @@ async def journals_by_day(
     return await _with_lines(connection, await connection.fetch(_sql["journals_by_day"], since, after, until, limit))
 
 
+async def journals_of_payments(connection: Connection, payment_ids: Sequence[str]) -> list[Journal]:
+    """All journals of some payments, by payment, day and id."""
+    return await _with_lines(connection, await connection.fetch(_sql["journals_of_payments"], list(payment_ids)))
+
+
 async def _with_lines(connection: Connection, rows: Sequence[asyncpg.Record]) -> list[Journal]:
     lines = await lines_of(connection, [row["journal_id"] for row in rows])
     return [_journal(row, lines[row["journal_id"]]) for row in rows]

@@ -35,8 +35,13 @@ async def write_statements(connection: Connection, statements: Sequence[Statemen
 
 async def insert_orders(connection: Connection, orders: Mapping[str, Order]) -> None:
     """Remember how exchanges were ordered."""
-    texts = [_encode(each).decode() for each in orders.values()]
+    texts = [order_text(each) for each in orders.values()]
     await connection.execute(_sql["insert_orders"], list(orders), texts)
+
+
+def order_text(order: Order) -> str:
+    """An order as it is stored."""
+    return _encode(order).decode()
 
 
 async def load_orders(connection: Connection, exchange_ids: Collection[str]) -> dict[str, Order]:

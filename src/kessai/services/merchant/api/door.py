@@ -93,7 +93,7 @@ class Companies(Protocol):
 
     @verb("POST /v1/merchant-companies/{company_id}/profile", scope=WRITE, moves_value=True,
           errors=("corporate_number_wrong", "registration_number_differs", "company_not_found",
-                  "idempotency_key_reused"))  # fmt: skip
+                  "idempotency_key_reused", *APPROVAL))  # fmt: skip
     async def change_company(self, request: ChangeCompany, /) -> Company:
         """Change a company's profile from now on."""
         ...
@@ -125,7 +125,7 @@ class Merchants(Protocol):
 
     @verb("POST /v1/merchants/{merchant_id}/profile", scope=WRITE, moves_value=True,
           errors=("merchant_not_found", "idempotency_key_reused", "merchant_closed",
-                  "company_not_found"))  # fmt: skip
+                  "company_not_found", *APPROVAL))  # fmt: skip
     async def change_profile(self, request: ChangeProfile, /) -> MerchantRecord:
         """Change a merchant's profile from now on."""
         ...
@@ -140,7 +140,8 @@ class Merchants(Protocol):
     @verb("POST /v1/merchants/{merchant_id}/contract", scope=WRITE, moves_value=True,
           errors=("method_twice", "tiers_not_rising", "tax_rate_mismatch", "campaign_reversed", "campaigns_overlap",
                   "cycle_day_mismatch", "payout_rule_mismatch", "validity_reversed", "merchant_not_found",
-                  "idempotency_key_reused", "merchant_closed", "in_the_past", *APPROVAL))  # fmt: skip
+                  "idempotency_key_reused", "merchant_closed", "in_the_past", "merchant_has_children",
+                  *APPROVAL))  # fmt: skip
     async def agree_contract(self, request: AgreeContract, /) -> MerchantRecord:
         """Agree a contract or its next version; answers with the merchant as of when it becomes valid."""
         ...
@@ -148,7 +149,7 @@ class Merchants(Protocol):
     @verb("POST /v1/merchants/{merchant_id}/parent", scope=WRITE, moves_value=True,
           errors=("parent_is_itself", "merchant_not_found", "idempotency_key_reused", "merchant_closed", "in_the_past",
                   "parent_not_found", "parent_closed", "parent_has_parent", "merchant_has_children",
-                  *APPROVAL))  # fmt: skip
+                  "parent_without_contract", *APPROVAL))  # fmt: skip
     async def set_parent(self, request: SetParent, /) -> MerchantRecord:
         """Say who collects a merchant's money (入金集約); answers with the merchant as of when it becomes valid."""
         ...
@@ -156,7 +157,7 @@ class Merchants(Protocol):
     @verb("POST /v1/merchants/{merchant_id}/bank-account", scope=WRITE, moves_value=True,
           errors=("merchant_not_found", "idempotency_key_reused", "merchant_closed", "in_the_past",
                   "bank_not_available", "bank_account_not_found", "bank_account_not_merchants",
-                  "bank_account_removed", *APPROVAL))  # fmt: skip
+                  "bank_account_removed", "holder_name_differs", *APPROVAL))  # fmt: skip
     async def set_bank_account(self, request: SetBankAccount, /) -> MerchantRecord:
         """Say to which bank account a merchant is paid; answers with the merchant as of when it becomes valid."""
         ...

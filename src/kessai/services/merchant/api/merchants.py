@@ -51,6 +51,8 @@ class ChangeCompany(Message):
     company_id: CompanyId
     profile: CompanyProfile
     reason: Cause
+    approval_id: ApprovalId | None = None
+    """An approval of `merchant.company` of this content, less `approval_id`, about the company's id."""
 
 
 class GetCompany(Message):
@@ -109,6 +111,8 @@ class ChangeProfile(Message):
     merchant_id: MerchantId
     profile: MerchantProfile
     reason: Cause
+    approval_id: ApprovalId | None = None
+    """An approval of `merchant.profile` of this content, less `approval_id`, about the merchant's id."""
 
 
 class ChangeState(Message):

@@ -15,6 +15,8 @@ class ApprovalRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     parent: bool
     bank_account: bool
     master: bool
+    profile: bool = True
+    company: bool = True
     states: list[MerchantState]
     """Changes into these states."""
 
@@ -29,7 +31,11 @@ class ApprovalRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 return self.bank_account
             case Aspect.STATE:
                 return state in self.states
-            case Aspect.PROFILE | Aspect.COMPANY | Aspect.CHILDREN:
+            case Aspect.PROFILE:
+                return self.profile
+            case Aspect.COMPANY:
+                return self.company
+            case Aspect.CHILDREN:
                 return False
 
 

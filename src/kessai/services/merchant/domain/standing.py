@@ -77,6 +77,11 @@ class Standing:
     contract_id: str
     """The same for all versions of its contract."""
 
+    @property
+    def latest_profile(self) -> MerchantProfile:
+        """As it was changed last."""
+        return self.profiles.stretches()[-1].value
+
     def agreed_at(self, instant: datetime) -> Agreed | None:
         """The version of the contract that is valid at an instant."""
         agreed = self.contracts.at(instant)
@@ -85,6 +90,15 @@ class Standing:
     def has_contract_since(self, instant: datetime) -> bool:
         """Whether a contract is valid at an instant or later."""
         return any(before(instant, each.valid_until) for each in self.contracts.since(instant))
+
+    def has_contract_throughout(self, since: datetime, until: datetime | None) -> bool:
+        """Whether a contract is valid at every instant from `since` on, before `until` (None: for ever)."""
+        at: datetime | None = since
+        for stretch in self.contracts.stretches():
+            if at is not None and stretch.since <= at and before(at, stretch.until):
+                ends = [each for each in (stretch.until, stretch.value.valid_until) if each is not None]
+                at = max(at, min(ends)) if ends else None
+        return at is None or (until is not None and until <= at)
 
     def payee_at(self, instant: datetime) -> str:
         """Who is paid for it."""

@@ -173,7 +173,7 @@ class Changes:
 
 def _head(standing: Standing, wish: Wish | None) -> tuple[MerchantProfile, MerchantState]:
     """What the merchant's row says after a change."""
-    profile = next(reversed([each.value for each in standing.profiles.stretches()]))
+    profile = standing.latest_profile
     if wish is None:
         return profile, standing.state
     return wish.profile or profile, wish.state or standing.state

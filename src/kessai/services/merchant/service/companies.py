@@ -22,12 +22,15 @@ from kessai.services.merchant.api import (
     RegisterCompany,
 )
 from kessai.services.merchant.domain.companies import require_numbers
+from kessai.services.merchant.domain.rules import ApprovalRules
 from kessai.services.merchant.domain.standing import Entry
 from kessai.services.merchant.service.changing import ATTEMPTS_MAX, Overtaken, digest_of, json_of
+from kessai.services.merchant.service.consent import Act, Consent, Consents
 from kessai.services.merchant.service.paging import cursor_of, history_page, position_of
 from kessai.services.merchant.store import ROLE, changes
 
 HIGHEST = 2**62
+NOBODY = Consent()
 
 
 class CompanyDesk:
@@ -35,6 +38,8 @@ class CompanyDesk:
 
     _database: Database
     _clock: Clock
+    _consents: Consents
+    _rules: ApprovalRules
 
     async def register_company(self, request: RegisterCompany, /) -> Company:
         """A new company."""
@@ -57,20 +62,37 @@ class CompanyDesk:
         require_numbers(request.profile)
         key, digest = current_call().request_key or new_hex(), digest_of(request)
 
-        async def write(connection: Connection) -> Company:
+        async def judge(connection: Connection) -> Company | int:
+            """The answer to a repetition, or the version that is next."""
             entries = (await changes.entries_of(connection, [request.company_id])).get(request.company_id)
             if not entries:
                 raise company_not_found(request.company_id)
             for each in entries:
                 if each.change_id == key:
                     return await _repeated(connection, each, digest)
-            version = entries[-1].version + 1
-            entry = self._entry(request.company_id, version, key, request.profile, request.reason, digest)
+            return entries[-1].version + 1
+
+        found = await self._database.transaction(ROLE, judge)
+        if isinstance(found, Company):
+            return found
+        consent = await self._consent(request, key, digest)
+
+        async def write(connection: Connection) -> Company:
+            version = await judge(connection)
+            if isinstance(version, Company):
+                return version
+            entry = self._entry(request.company_id, version, key, request.profile, request.reason, digest, consent)
             if not await changes.change_companies(connection, [entry]):
                 raise Overtaken
             return await _company(connection, request.company_id)
 
         return await self._again(write)
+
+    async def _consent(self, request: ChangeCompany, act_id: str, digest: str) -> Consent:
+        if not self._rules.needed_for(Aspect.COMPANY):
+            return Consent()
+        action = f"merchant.{Aspect.COMPANY.value}"
+        return await self._consents.use(Act(act_id, request.company_id, action, digest, request.approval_id))
 
     async def get_company(self, request: GetCompany, /) -> Company:
         """A company."""
@@ -105,8 +127,9 @@ class CompanyDesk:
         raise Unavailable("contention", "Too many concurrent changes to the same company; try again.")
 
     def _entry(
-        self, company_id: str, version: int, key: str, profile: CompanyProfile, reason: str, digest: str
-    ) -> Entry:
+        self, company_id: str, version: int, key: str, profile: CompanyProfile, reason: str, digest: str,
+        consent: Consent = NOBODY,
+    ) -> Entry:  # fmt: skip
         now = self._clock.now()
         return Entry(
             subject_id=company_id,
@@ -118,8 +141,8 @@ class CompanyDesk:
             content=json_of(profile),
             reason=reason,
             changed_by=current_call().caller,
-            approval_id=None,
-            approved_by=None,
+            approval_id=consent.approval_id,
+            approved_by=consent.approved_by,
             digest=bytes.fromhex(digest),
             recorded_at=now,
         )

@@ -10,7 +10,7 @@ from kessai.foundation.clock import Clock
 from kessai.foundation.db import Connection, Database
 from kessai.foundation.errors import Invalid, NotFound, Refused, Unavailable
 from kessai.foundation.ids import derived_hex, new_hex
-from kessai.services.bank.api import GetBankAccount, OwnerKind
+from kessai.services.bank.api import CheckHolder, GetBankAccount, OwnerKind
 from kessai.services.merchant.api import (
     AgreeContract,
     Aspect,
@@ -29,9 +29,9 @@ from kessai.services.merchant.api import (
     SetBankAccount,
     SetParent,
 )
-from kessai.services.merchant.domain.consolidation import collects_since, refuse_parent
+from kessai.services.merchant.domain.consolidation import collects_since, refuse_end_of_contract, refuse_parent
 from kessai.services.merchant.domain.schedules import require_sound
-from kessai.services.merchant.domain.standing import Entry, Standing, standing_of
+from kessai.services.merchant.domain.standing import Agreed, Entry, Standing, standing_of
 from kessai.services.merchant.domain.states import refuse_state
 from kessai.services.merchant.gateways import BankAccounts
 from kessai.services.merchant.service.changing import (
@@ -117,6 +117,7 @@ class MerchantDesk:
                 content=request.profile,
                 reason=request.reason,
                 judge=judge,
+                approval_id=request.approval_id,
                 profile=request.profile,
             )
         )
@@ -148,9 +149,17 @@ class MerchantDesk:
         """Agree a contract or its next version."""
         require_sound(request)
 
-        async def judge(_: Connection, __: Standing, ___: datetime, valid_from: datetime) -> Sequence[Side]:
-            if request.valid_until is not None and request.valid_until <= valid_from:
+        async def judge(
+            connection: Connection, standing: Standing, _: datetime, valid_from: datetime
+        ) -> Sequence[Side]:
+            if request.valid_until is None:
+                return ()
+            if request.valid_until <= valid_from:
                 raise Invalid("validity_reversed", "The validity ends before it begins.", field="$.valid_until")
+            agreed = Agreed(standing.version + 1, request.contract, {}, request.valid_until)
+            children = await changes.children_ever(connection, request.merchant_id)
+            if (refusal := refuse_end_of_contract(standing, children, agreed, valid_from)) is not None:
+                raise refusal
             return ()
 
         return await self._changes.make(
@@ -224,6 +233,13 @@ class MerchantDesk:
             raise Refused("bank_account_not_merchants", "This bank account is registered as somebody else's.")
         if account.removed_at is not None:
             raise Refused("bank_account_removed", "This bank account was removed.")
+        names = await self._database.transaction(ROLE, lambda connection: _names_of(connection, request.merchant_id))
+        if names:
+            asked = CheckHolder(account_id=account.account_id, names=names)
+            if not (await self._bank.check_holder(asked)).same:
+                raise Refused(
+                    "holder_name_differs", "The account's holder bears neither the merchant's nor its company's name."
+                )
 
     # -- looked up ------------------------------------------------------------------------------------------------
 
@@ -274,6 +290,13 @@ def _page(found: list[MerchantSummary], limit: int) -> MerchantPage:
 async def _require_company(connection: Connection, company_id: str) -> None:
     if not await changes.companies_named(connection, [company_id]):
         raise company_not_found(company_id)
+
+
+async def _names_of(connection: Connection, merchant_id: str) -> list[str]:
+    """The names in kana under which a merchant and its company are registered."""
+    profile = (await changes.standings(connection, [merchant_id]))[merchant_id].latest_profile
+    company = (await changes.companies_named(connection, [profile.company_id]))[profile.company_id].profile
+    return [each for each in (profile.name_kana, company.name_kana) if each is not None]
 
 
 async def _sides_of_parent(

@@ -1,5 +1,10 @@
 """The nfc door: messages, published events, verbs and the errors of each in order of precedence."""
 
+from kessai.services.nfc.api.authorizations import (
+    TOPIC_AUTHORIZATION,
+    AuthorizationChanged,
+    NfcAuthorizations,
+)
 from kessai.services.nfc.api.cards import (
     AndroidWallet,
     AppleWallet,
@@ -34,6 +39,7 @@ from kessai.services.nfc.api.cards import (
 from kessai.services.nfc.api.door import (
     CardIssuing,
     DeviceDesk,
+    Nfc,
     NfcCards,
     PrepaidCardDesk,
 )
@@ -70,12 +76,14 @@ from kessai.services.nfc.api.words import (
 __all__ = [
     "CARDS_MAX",
     "LINE_ERRORS_SHOWN_MAX",
+    "TOPIC_AUTHORIZATION",
     "TOPIC_CARD",
     "AndroidWallet",
     "AppleWallet",
     "AuthenticateDevice",
     "Authentication",
     "AuthenticationMethod",
+    "AuthorizationChanged",
     "BatchState",
     "CardChanged",
     "CardHistory",
@@ -103,6 +111,8 @@ __all__ = [
     "ListPrepaidCards",
     "LockCard",
     "LockReason",
+    "Nfc",
+    "NfcAuthorizations",
     "NfcCards",
     "NumberStanding",
     "PhoneCheck",

@@ -26,6 +26,8 @@ class AuthorizationKind(StrEnum):
     """The network decided by itself and tells us (0120): never declined."""
     TOMBSTONE = "tombstone"
     """Its reversal came first; whatever comes under this key is declined."""
+    CLEARING = "clearing"
+    """A clearing file claims what nothing held bears: charged by force."""
 
 
 class AuthorizationState(StrEnum):
@@ -86,7 +88,7 @@ class Authorization(Message):
     stood_in: bool
     """Approved while the payment service could not be asked."""
     open_work: str | None
-    """What is still to be done for it: `ask`, `charge`, `undo`."""
+    """What is still to be done for it: `ask`, `charge`, `capture`, `undo`."""
     payment_id: str | None
     processing_id: str
     received_at: datetime

@@ -133,6 +133,8 @@ class PrepaidCard(Message):
     lock_reason: LockReason | None
     last_four: str | None
     """None until it has a number."""
+    reference: str | None
+    """By which the issuer, the card network and clearing files speak of it; no card's number."""
     expires_on: date | None
     """The last day on which it pays."""
     phone: PhoneCheck

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from kessai.foundation.contract import verb
+from kessai.services.nfc.api.authorizations import NfcAuthorizations
 from kessai.services.nfc.api.cards import (
     AuthenticateDevice,
     CardHistory,
@@ -29,6 +30,7 @@ from kessai.services.nfc.api.cards import (
     UnlockCard,
     VerifyPhone,
 )
+from kessai.services.nfc.api.clearing import NfcClearing
 from kessai.services.nfc.api.issuing import (
     GetIssueBatch,
     GetPool,
@@ -193,3 +195,7 @@ class DeviceDesk(Protocol):
 
 class NfcCards(CardIssuing, PrepaidCardDesk, DeviceDesk, Protocol):
     """iD決済, カード: cards issued in batches, given to customers, put on phones."""
+
+
+class Nfc(NfcCards, NfcAuthorizations, NfcClearing, Protocol):
+    """iD決済: virtual prepaid cards on customers' phones, what was paid with them, and what was cleared of it."""

@@ -25,6 +25,8 @@ class Work(StrEnum):
     """The payment service is being asked, or was when a process died."""
     CHARGE = "charge"
     """It was approved without the payment service, which must bear it now."""
+    CAPTURE = "capture"
+    """A clearing file claimed it: what stands is to be captured, and the rest let go of."""
     UNDO = "undo"
     """The payment is to shrink to what stands."""
 

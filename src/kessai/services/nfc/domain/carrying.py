@@ -77,6 +77,10 @@ def done(page: Page, command: Done) -> Authorization:
         after = replace(after, work=None, work_since=None)
         if row.state in (S.LATE, S.REVERSING):
             after = replace(after, state=S.REVERSED)
+        elif row.state is S.CLEARED and command.work is Work.CHARGE and command.code is None:
+            after = replace(after, work=Work.CAPTURE, work_since=row.work_since)  # claimed before it was charged
+        elif row.state is S.CLEARED and not row.stands_minor and not paid.captured_minor:
+            after = replace(after, state=S.REVERSED)  # all of it was given back before it was captured
     page.refunds += [(row.authorization_id, each, command.now) for each in command.refunds]
     return row if after == row else page.put(after, command.now)
 

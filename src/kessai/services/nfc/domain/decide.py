@@ -19,6 +19,9 @@ from kessai.services.nfc.api.authorizations import AuthorizationKind, Authorizat
 from kessai.services.nfc.api.cards import NumberStanding
 from kessai.services.nfc.domain.authorization import Authorization, Plan, Usage, Work, approval_code_of
 from kessai.services.nfc.domain.carrying import Done, Lapse, Planned, done, lapse, plan
+from kessai.services.nfc.domain.clearing import Line
+from kessai.services.nfc.domain.clearing_claims import Claim, claim
+from kessai.services.nfc.domain.forcing import Miss, Relinquish, miss, relinquish
 from kessai.services.nfc.domain.page import Page, Seen, answer_to, known_row, new_row, release
 from kessai.services.nfc.domain.reversing import Reverse, Reversed, reverse
 from kessai.services.nfc.domain.rules import decline_of, micros, response_of
@@ -132,6 +135,8 @@ class Conclude:
 def conclude(page: Page, command: Conclude) -> Authorization:
     """Approve or decline what still waits for it. What was reversed or given up meanwhile stays so."""
     row = known_row(page, command.authorization_id)
+    if row.state is S.DECLINED and command.heard is Heard.HELD:
+        return page.put(_held_in_vain(row, command), command.now)
     if row.state is not S.INSTRUCTED:
         return row
     message = command.message
@@ -140,7 +145,7 @@ def conclude(page: Page, command: Conclude) -> Authorization:
             held = replace(row, payment_id=command.payment_id, payment_state=command.payment_state, work=None)
             after = _approved(held, message)
         case Heard.REFUSED:
-            release(page, row, row.amount_minor, whole=True)
+            release(page, row, row.stands_minor, whole=True)
             code = command.code or "refused"
             after = _declined(row, message, response_of(code), code)
             after = replace(after, payment_id=command.payment_id, payment_state=command.payment_state)
@@ -151,12 +156,18 @@ def conclude(page: Page, command: Conclude) -> Authorization:
     return page.put(after, command.now)
 
 
+def _held_in_vain(row: Authorization, command: Conclude) -> Authorization:
+    """Declined as nobody had asked for it, while a repeat of it was being held elsewhere: that is undone."""
+    held = replace(row, payment_id=command.payment_id, payment_state=command.payment_state)
+    return replace(held, state=S.LATE, work=Work.UNDO, work_since=command.real_now)
+
+
 def _stood_in(page: Page, row: Authorization, message: Message, command: Conclude) -> Authorization:
     policy = page.rules.stand_in
     if policy.policy == "approve" and row.amount_minor <= policy.floor_minor:
         after = replace(_approved(row, message), stood_in=True)
         return replace(after, work=Work.CHARGE, work_since=command.real_now)
-    release(page, row, row.amount_minor, whole=True)
+    release(page, row, row.stands_minor, whole=True)
     return _declined(row, message, R.ISSUER_UNAVAILABLE, command.code or "payment_unavailable")
 
 
@@ -171,6 +182,8 @@ class Abandon:
     real_now: datetime
     told: bool
     """The network was told 91 though 00 may be written down by now."""
+    asked: bool = True
+    """The payment service may have been asked."""
 
 
 def abandon(page: Page, command: Abandon) -> Authorization:
@@ -178,6 +191,9 @@ def abandon(page: Page, command: Abandon) -> Authorization:
     row = known_row(page, command.authorization_id)
     if row.state is not S.INSTRUCTED and not (command.told and row.state is S.APPROVED):
         return row
+    if not command.asked and row.state is S.INSTRUCTED and command.message is not None:
+        release(page, row, row.stands_minor, whole=True)
+        return page.put(_declined(row, command.message, R.ISSUER_UNAVAILABLE, "no_answer_in_time"), command.now)
     if row.plan is None:  # nothing moves for it before the clearing
         told = None if command.message is None else answer_to(command.message, R.ISSUER_UNAVAILABLE)
         after = replace(row, state=S.REVERSED, stands_minor=0, response=R.ISSUER_UNAVAILABLE, answer=told)
@@ -203,8 +219,8 @@ def _late(page: Page, row: Authorization, message: Message | None, real_now: dat
 
 # -- all of them ------------------------------------------------------------------------------------------------
 
-Command: TypeAlias = Open | Conclude | Abandon | Reverse | Planned | Done | Lapse
-Result: TypeAlias = Opened | Reversed | Authorization
+Command: TypeAlias = Open | Conclude | Abandon | Reverse | Planned | Done | Lapse | Claim | Miss | Relinquish
+Result: TypeAlias = Opened | Reversed | Authorization | Line
 
 
 def apply(page: Page, command: Command) -> Result:
@@ -224,6 +240,12 @@ def apply(page: Page, command: Command) -> Result:
             return done(page, command)
         case Lapse():
             return lapse(page, command)
+        case Claim():
+            return claim(page, command)
+        case Miss():
+            return miss(page, command)
+        case Relinquish():
+            return relinquish(page, command)
 
 
 def _approved(row: Authorization, message: Message) -> Authorization:

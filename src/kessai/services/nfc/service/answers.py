@@ -13,6 +13,7 @@ from kessai.services.nfc.domain.authorization import ASSET, Authorization
 from kessai.services.nfc.store import authorizations as store
 
 NAME_CHARACTERS = 25
+DOUBTS_MAX = 1_000
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -54,6 +55,14 @@ class AuthorizationLookups:
         found = await store.open_work(self._database, store.NEWEST[0], store.OLDEST, request.limit)
         page = await self._in_order([each for _, each in found])
         return api.AuthorizationPage(authorizations=[told(each) for each in page])
+
+    async def doubt(self) -> tuple[int, float]:
+        """Of how many authorizations something is still to be done (DOUBTS_MAX are counted), and since how many seconds
+        (real time) of the oldest.
+        """
+        found = await store.open_work(self._database, store.NEWEST[0], store.OLDEST, DOUBTS_MAX)
+        oldest_s = (datetime.now(UTC) - found[0][0]).total_seconds() if found else 0.0
+        return len(found), max(0.0, oldest_s)
 
     async def _row(self, authorization_id: str) -> Authorization:
         found = await store.load(self._database, [bare(authorization_id)])

@@ -20,15 +20,19 @@ from kessai.foundation.errors import (
     Unavailable,
     Unknown,
 )
+from kessai.services.nfc.api.authorizations import AuthorizationKind, AuthorizationState
 from kessai.services.nfc.domain.authorization import ASSET, Authorization, Plan, request_key_of
 from kessai.services.nfc.domain.carrying import Standing
 from kessai.services.nfc.domain.decide import Heard
 from kessai.services.nfc.domain.page import GivenBack
+from kessai.services.nfc.service.holding import Holding
 from kessai.services.payment.api import (
     CancelPayment,
+    CapturePayment,
     CreatePayment,
     FundingSource,
     GetPayment,
+    Hold,
     ListRefunds,
     Payment,
     PaymentRecord,
@@ -46,6 +50,8 @@ PATIENCE_S = 5.0
 """How long what nobody waits for may take."""
 _UNDECIDED = (PaymentState.PENDING, PaymentState.UNKNOWN)
 _HOLDING = (PaymentState.AUTHORIZED, PaymentState.PARTIALLY_CAPTURED)
+_NEVER_MADE = ("malformed_id", "amount_above_limit")
+"""Refused before there was a payment."""
 _OVER = ("already_canceled", "already_captured", "authorization_expired", "charge_not_authorized")
 
 
@@ -68,9 +74,14 @@ class Bearing:
 
     def __init__(self, payment: Payment) -> None:
         self._payment = payment
+        self._holding = Holding(payment, SERVICE, Plan.CHARGE.payment_kind, ANSWER_MARGIN_S)
+        self._again = Holding(payment, SERVICE, Plan.CHARGE.payment_kind, ANSWER_MARGIN_S)
+        """What may have been asked before, and may have to wait for that: nothing new waits with it."""
 
-    async def hold(self, row: Authorization, plan: Plan, until: float | None = None) -> Answer:
+    async def hold(self, row: Authorization, plan: Plan, until: float | None = None, *, again: bool = True) -> Answer:
         """Have what stands of an authorization held; `until`: of the loop's time, after which nothing is known."""
+        if plan is Plan.CHARGE:
+            return await self._held(row, until, self._again if again else self._holding)
         with _within(row, plan, "create", until):
             try:
                 record = await self._payment.create_payment(request_of(row, plan))
@@ -83,8 +94,27 @@ class Bearing:
             return Answer(Heard.LOST, record.payment_id)
         return Answer(Heard.HELD, record.payment_id, record.state.value)
 
+    async def _held(self, row: Authorization, until: float | None, holding: Holding) -> Answer:
+        """Together with whatever else is to be held at this moment."""
+        until = asyncio.get_running_loop().time() + PATIENCE_S if until is None else until
+        try:
+            outcome = await holding.ask(hold_of(row), until)
+        except PaymentError as error:
+            return _refused(error)
+        except Exception:
+            log.exception("id_payment_failed", authorization_id=row.authorization_id)
+            return Answer(Heard.LOST)
+        if outcome.state in _UNDECIDED:
+            return Answer(Heard.LOST, outcome.payment_id)
+        if outcome.state is not PaymentState.REFUSED:
+            return Answer(Heard.HELD, outcome.payment_id, outcome.state.value)
+        if outcome.code == KeyReused().code:
+            return Answer(Heard.LOST, code=outcome.code)
+        payment_id = None if outcome.code in _NEVER_MADE else outcome.payment_id
+        return Answer(Heard.REFUSED, payment_id, payment_id and outcome.state.value, outcome.code)
+
     async def shrink(self, row: Authorization) -> tuple[Standing, tuple[GivenBack, ...]]:
-        """Bring the payment down to what stands; gives how it is then.
+        """Bring the payment to what stands; gives how it is then. What a clearing file claimed is captured.
 
         It is asked for once more under its key, which tells what became of it; what never came to be is made and let go
         of, so that nobody can make it later. Raises NotYet.
@@ -97,6 +127,8 @@ class Bearing:
             record = await self._read(payment_id)
             if not row.stands_minor and record.state in _HOLDING:
                 record = await self._let_go(row, row.plan, record)
+            elif row.state is AuthorizationState.CLEARED and record.state in _HOLDING:
+                record = await self._capture(row, row.plan, record)
             if await self._give_back(row, row.plan, record):
                 record = await self._read(payment_id)
             back = await self._given_back(record) if record.captured_minor else ()
@@ -123,6 +155,21 @@ class Bearing:
             raise NotYet("payment_unresolved")
         return record
 
+    async def _capture(self, row: Authorization, plan: Plan, record: PaymentRecord) -> PaymentRecord:
+        """Take what stands for good; what is held beyond that is let go of."""
+        amount = row.stands_minor - record.captured_minor
+        if amount <= 0:
+            return await self._let_go(row, plan, record)
+        with _within(row, plan, f"capture:{row.stands_minor}"):
+            try:
+                return await self._payment.capture_payment(
+                    CapturePayment(payment_id=record.payment_id, amount_minor=amount)
+                )
+            except PaymentError as error:
+                if error.code not in _OVER:
+                    raise
+        return await self._ended(record.payment_id)
+
     async def _let_go(self, row: Authorization, plan: Plan, record: PaymentRecord) -> PaymentRecord:
         with _within(row, plan, "cancel"):
             try:
@@ -130,7 +177,10 @@ class Bearing:
             except PaymentError as error:
                 if error.code not in _OVER:
                     raise
-        record = await self._read(record.payment_id)
+        return await self._ended(record.payment_id)
+
+    async def _ended(self, payment_id: str) -> PaymentRecord:
+        record = await self._read(payment_id)
         if record.state in _HOLDING:
             raise NotYet("authorization_expiring")  # its time is over, and the job that ends it is still to come
         return record
@@ -154,6 +204,23 @@ class Bearing:
         return tuple(GivenBack(each.refund_id, each.amount_minor, each.state.value) for each in found.refunds)
 
 
+def hold_of(row: Authorization) -> Hold:
+    """The payment that holds an authorization's amount; the same each time, under an id that is derived from it."""
+    assert row.customer_id is not None
+    return Hold(
+        payment_id=f"idc_{request_key_of(row.authorization_id, Plan.CHARGE)}",
+        customer_id=row.customer_id,
+        amount_minor=row.amount_minor,
+        reference=f"ath_{row.authorization_id}",
+        metadata=_metadata(row),
+        processing_id=row.processing_id,
+    )
+
+
+def _metadata(row: Authorization) -> dict[str, str]:
+    return {"category": row.category.value, "mcc": row.mcc, "merchant": row.merchant}
+
+
 def request_of(row: Authorization, plan: Plan) -> CreatePayment:
     """The payment that bears an authorization; the same each time."""
     assert row.customer_id is not None
@@ -162,10 +229,10 @@ def request_of(row: Authorization, plan: Plan) -> CreatePayment:
         payer_id=row.customer_id,
         amount_minor=row.amount_minor,
         asset=ASSET,
-        capture=False,
+        capture=row.kind is AuthorizationKind.CLEARING,
         sources=[FundingSource(source="id_claims")] if plan is Plan.OWED else [],
         reference=f"ath_{row.authorization_id}",
-        metadata={"category": row.category.value, "mcc": row.mcc, "merchant": row.merchant},
+        metadata=_metadata(row),
     )
 
 

@@ -18,6 +18,7 @@ from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError
 from kessai.foundation.ids import new_id
+from kessai.foundation.lease import LEASE_S
 from kessai.foundation.vault import Vault
 from kessai.sdk import iso8583
 from kessai.sdk.iso8583 import REVERSALS, FormatError, Message, Mti, Response
@@ -29,6 +30,7 @@ from kessai.services.nfc.domain.rules import AuthorizationRules, read_rules
 from kessai.services.nfc.effects import AuthorizationEffects
 from kessai.services.nfc.service.answers import AuthorizationLookups
 from kessai.services.nfc.service.asking import Answer, Bearing
+from kessai.services.nfc.service.crowding import Crowding
 from kessai.services.nfc.service.journal import Journal
 from kessai.services.nfc.service.repairing import Repairer, real_now
 from kessai.services.nfc.store import authorizations
@@ -72,7 +74,9 @@ class AuthorizationDesk(AuthorizationLookups):
         payment: Payment,
         vault: Vault,
         rules: AuthorizationRules | None = None,
+        lease_s: float = LEASE_S,
     ) -> None:
+        """`lease_s`: how long another process waits for one that is gone before it goes on with its repairs."""
         super().__init__(database)
         self.rules = rules or read_rules()
         self.effects = AuthorizationEffects(database)
@@ -81,8 +85,11 @@ class AuthorizationDesk(AuthorizationLookups):
         self._clock = clock
         self._vault = vault
         self._bearing = Bearing(payment)
-        self.repairer = Repairer(database, clock, self.journal, self._bearing, self.rules.window)
+        self._crowding = Crowding(self.rules.window.answer_ms / 1000)
+        self.repairer = Repairer(database, clock, self.journal, self._bearing, self.rules.window, lease_s=lease_s)
         """Brings to an end what nobody else did."""
+        self.late = 0
+        """Requests of this process that were answered 91 because nothing was known in time."""
         self.behind: set[asyncio.Task[Any]] = set()
         """What is under way in this process: courses of messages, and what follows their answers."""
 
@@ -134,7 +141,15 @@ class AuthorizationDesk(AuthorizationLookups):
             return None
         now = asyncio.get_running_loop().time()
         turn = Turn((now if received_at is None else received_at) + self.rules.window.answer_ms / 1000)
-        return await self._in_time(course(message, peer, turn), message, turn)
+        if message.mti is not Mti.AUTHORIZATION:
+            return await self._in_time(course(message, peer, turn), message, turn)
+        if self._crowding.is_crowded(now):
+            return _told(message, Response.ISSUER_UNAVAILABLE)
+        self._crowding.enter(turn, turn.until)
+        try:
+            return await self._in_time(course(message, peer, turn), message, turn)
+        finally:
+            self._crowding.leave(turn)
 
     def _course_of(self, message: Message) -> Course | None:
         if message.mti is Mti.AUTHORIZATION:
@@ -150,12 +165,15 @@ class AuthorizationDesk(AuthorizationLookups):
         done, _ = await asyncio.wait((task,), timeout=max(0.0, turn.until - asyncio.get_running_loop().time()))
         if not done:
             turn.given_up = True
+            self.late += 1
+            self.repairer.call()
             task.add_done_callback(_look_at)
             log.warning("id_answer_late", mti=message.mti.value, rrn=message.rrn)
             return _told(message, Response.ISSUER_UNAVAILABLE)
         error = task.exception()
         if error is None:
             return task.result()
+        self.repairer.call()
         if isinstance(error, PaymentError):
             log.warning("id_answer_unavailable", mti=message.mti.value, rrn=message.rrn, error=error.code)
             return _told(message, Response.ISSUER_UNAVAILABLE)
@@ -170,10 +188,10 @@ class AuthorizationDesk(AuthorizationLookups):
         if not opened.fresh:
             return opened.answer or await self._repeated(message, row, turn)
         if turn.given_up:
-            return await self._give_up(message, row)
+            return await self._give_up(message, row, asked=False)
         if opened.answer is not None:
             return opened.answer
-        heard = await self._bearing.hold(row, Plan.CHARGE, self._until(turn))
+        heard = await self._bearing.hold(row, Plan.CHARGE, self._until(turn), again=False)
         if turn.given_up:
             return await self._give_up(message, row)
         row = await self.journal.submit(self._conclusion(message, row, heard))
@@ -184,13 +202,16 @@ class AuthorizationDesk(AuthorizationLookups):
 
     async def _repeated(self, message: Message, row: Authorization, turn: Turn) -> bytes:
         """The answer to a repeat of what is still being decided: that of whoever decides it, or of this turn when
-        nobody does any more. A repeat gives nothing up: 91 is told, and the original goes on."""
+        nobody does any more. A repeat gives nothing up: 91 is told, and the original goes on; it is not told before the
+        window is over, for the original may be answered until then."""
         loop, pause_s = asyncio.get_running_loop(), REPEAT_LOOK_S
-        while not turn.given_up and loop.time() < self._until(turn):
-            heard = await self._bearing.hold(row, Plan.CHARGE, self._until(turn))
-            if heard.heard in (Heard.HELD, Heard.REFUSED):
-                row = await self.journal.submit(self._conclusion(message, row, heard))
-                return row.answer or _told(message, Response.INVALID_TRANSACTION)
+        while not turn.given_up:
+            if loop.time() < self._until(turn):
+                heard = await self._bearing.hold(row, Plan.CHARGE, self._until(turn))
+                if heard.heard in (Heard.HELD, Heard.REFUSED):
+                    row = await self.journal.submit(self._conclusion(message, row, heard))
+                    self._follow(row)
+                    return row.answer or _told(message, Response.INVALID_TRANSACTION)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, REPEAT_LOOK_S_MAX)
             opened = await self.journal.look(row.authorization_id)
@@ -202,10 +223,11 @@ class AuthorizationDesk(AuthorizationLookups):
         """How long the payment service is waited for: the rest of the window is for writing the outcome down."""
         return turn.until - self.rules.window.journal_ms / 1000
 
-    async def _give_up(self, message: Message, row: Authorization) -> bytes:
-        """91 has been told: journal that whatever comes of it is undone, and undo it."""
+    async def _give_up(self, message: Message, row: Authorization, *, asked: bool = True) -> bytes:
+        """91 has been told: journal that whatever comes of it is undone, and undo it. `asked`: something may come."""
         now, at = self._clock.now(), real_now()
-        row = await self.journal.submit(Abandon(row.authorization_id, _without_number(message), now, at, told=True))
+        abandon = Abandon(row.authorization_id, _without_number(message), now, at, told=True, asked=asked)
+        row = await self.journal.submit(abandon)
         self._follow(row)
         return row.answer or _told(message, Response.ISSUER_UNAVAILABLE)
 

@@ -11,16 +11,21 @@ from typing import TypeVar, overload
 
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
-from kessai.foundation.errors import PaymentError
-from kessai.foundation.groupcommit import GroupCommit
+from kessai.foundation.errors import PaymentError, Unknown
+from kessai.foundation.groupcommit import GroupCommit, MustSettle
 from kessai.services.nfc.domain import decide
 from kessai.services.nfc.domain.authorization import Authorization, Usage
 from kessai.services.nfc.domain.carrying import Done, Lapse, Planned
+from kessai.services.nfc.domain.clearing import ClearingPage, Line, missed_id_of
+from kessai.services.nfc.domain.clearing_claims import Claim
 from kessai.services.nfc.domain.decide import Abandon, Command, Conclude, Open, Opened, Result
+from kessai.services.nfc.domain.forcing import Miss, Relinquish
 from kessai.services.nfc.domain.page import Page
 from kessai.services.nfc.domain.reversing import Reverse, Reversed
 from kessai.services.nfc.domain.rules import AuthorizationRules
 from kessai.services.nfc.store import authorizations as store
+from kessai.services.nfc.store import clearing
+from kessai.services.nfc.store.flushes import Flushes
 from kessai.services.nfc.store.vault import numbers_of
 
 ROWS_MAX = 8_192
@@ -45,10 +50,16 @@ class Journal:
         self._database = database
         self._clock = clock
         self._rules = rules
+        self._flushes = Flushes(database)
         self._rows: OrderedDict[str, Authorization] = OrderedDict()
         self._usages: OrderedDict[str, Usage] = OrderedDict()
         self._commits: GroupCommit[Command, _Plan, Result] = GroupCommit(
-            prepare=self._prepare, commit=self._commit, forget=self._forget, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
+            prepare=self._prepare,
+            commit=self._commit,
+            forget=self._forget,
+            overlap=True,
+            batch_max=BATCH_MAX,
+            queue_max=QUEUE_MAX,
         )
 
     @property
@@ -61,10 +72,21 @@ class Journal:
     @overload
     async def submit(self, command: Reverse) -> Reversed: ...
     @overload
-    async def submit(self, command: Conclude | Abandon | Planned | Done | Lapse) -> Authorization: ...
+    async def submit(
+        self, command: Conclude | Abandon | Planned | Done | Lapse | Miss | Relinquish
+    ) -> Authorization: ...
+    @overload
+    async def submit(self, command: Claim) -> Line: ...
     async def submit(self, command: Command) -> Result:
-        """What the command came to, once it is written; raises Unavailable, or Unknown when that cannot be told."""
-        return await self._commits.submit(command)
+        """What the command came to, once it is written; raises Unavailable, or Unknown when that cannot be told.
+
+        Where the line was cut while it was being written, it is handed in once more: what was written tells then what
+        it came to, and what was not is written now.
+        """
+        try:
+            return await self._commits.submit(command)
+        except Unknown:
+            return await self._commits.submit(command)
 
     async def look(self, authorization_id: str) -> Authorization | None:
         """An authorization as it is stored."""
@@ -77,19 +99,50 @@ class Journal:
     async def close(self) -> None:
         """Write what was accepted."""
         await self._commits.close()
+        await self._flushes.close()
 
     async def _prepare(self, commands: list[Command], attempt: int) -> _Plan:
+        """Decide on what memory knows, though the flush before may still be writing it; after a conflict on what is
+        stored.
+
+        A new request's row is not looked for at first: if there is one, the flush conflicts.
+        """
         page = Page(self._rules)
         known = dict[str, Authorization]() if attempt else self._rows
         ids = list(dict.fromkeys(each.authorization_id for each in commands))
+        claims = [each for each in commands if isinstance(each, (Claim, Miss))]
+        if claims and not attempt:
+            raise MustSettle  # they are decided on what is stored alone
+        if claims:
+            ids = await self._read_clearing(page, claims, ids)
         page.rows.update({each: known[each] for each in ids if each in known})
+        if not attempt:
+            begun = [each.authorization_id for each in commands if isinstance(each, Open)]
+            page.rows.update({each: None for each in begun if each not in known})
         back = [each.authorization_id for each in commands if isinstance(each, Reverse)]
         await store.read_page(self._database, page, [each for each in ids if each not in page.rows], back)
         marks = [mark for each in commands if isinstance(each, (Open, Reverse)) for mark in each.marks]
         if marks:
             page.standings.update(await numbers_of(self._database, marks))
         await self._read_usages(page, anew=attempt > 0)
-        return _Plan(page, [decide.apply(page, each) for each in commands])
+        plan = _Plan(page, [decide.apply(page, each) for each in commands])
+        self._keep(page)
+        return plan
+
+    def _keep(self, page: Page) -> None:
+        for each in page.rows.values():
+            if each is not None:
+                _remember(self._rows, each.authorization_id, each, ROWS_MAX)
+        for each in page.usages.values():
+            _remember(self._usages, each.card_id, each, USAGES_MAX)
+
+    async def _read_clearing(self, page: Page, claims: Sequence[Claim | Miss], ids: Sequence[str]) -> list[str]:
+        """What the lines are about; gives all authorizations that are to be known."""
+        page.clearing = ClearingPage()
+        lines = [each.line for each in claims if isinstance(each, Claim)]
+        about = await clearing.read_page(self._database, page.clearing, lines) if lines else []
+        about += [each.authorization_id for each in claims]
+        return list(dict.fromkeys([*ids, *about, *map(missed_id_of, about)]))
 
     async def _read_usages(self, page: Page, *, anew: bool) -> None:
         cards = {each.card_id for each in page.standings.values()}
@@ -101,12 +154,7 @@ class Journal:
         page.usages.update(await store.usages(self._database, missing))
 
     async def _commit(self, plan: _Plan) -> Sequence[Result | PaymentError]:
-        await store.write(self._database, plan.page, self._clock.now())
-        for each in plan.page.rows.values():
-            if each is not None:
-                _remember(self._rows, each.authorization_id, each, ROWS_MAX)
-        for each in plan.page.usages.values():
-            _remember(self._usages, each.card_id, each, USAGES_MAX)
+        await self._flushes.write(plan.page, self._clock.now())
         return plan.results
 
     def _forget(self, plan: _Plan) -> None:

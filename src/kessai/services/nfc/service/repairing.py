@@ -1,13 +1,14 @@
 """The repairer: it brings to an end what was journalled and not done, as often as it takes.
 
 `ask`: a process died while it asked the payment service; nobody was told 00, so it is given up and undone. `undo`: the
-payment shrinks to what stands. `charge`: an advice, or what was approved while the payment service was down, is borne
-by the wallet, and what the wallet lacks is owed.
+payment shrinks to what stands. `capture`: a clearing file claimed what stands. `charge`: an advice, or what was
+approved while the payment service was down, is borne by the wallet, and what the wallet lacks is owed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
@@ -16,11 +17,13 @@ import structlog
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError
-from kessai.foundation.lease import Lease, hold
-from kessai.services.nfc.api.authorizations import AuthorizationState
+from kessai.foundation.ids import new_id
+from kessai.foundation.lease import LEASE_S, Lease, hold
+from kessai.services.nfc.api.authorizations import AuthorizationKind, AuthorizationState
 from kessai.services.nfc.domain.authorization import Authorization, Plan, Work
 from kessai.services.nfc.domain.carrying import Done, Lapse, Planned, Standing
 from kessai.services.nfc.domain.decide import Abandon, Heard
+from kessai.services.nfc.domain.forcing import Miss, Relinquish
 from kessai.services.nfc.domain.rules import Window
 from kessai.services.nfc.service.asking import Bearing, NotYet
 from kessai.services.nfc.service.journal import Journal
@@ -31,10 +34,14 @@ from kessai.services.payment.api import PaymentState
 log = structlog.get_logger(__name__)
 
 PAGE = 200
+IDLE_LOOK_S = 16.0
+"""Between two looks while nothing is open and nothing was left here, where no longer pause is configured."""
 AT_ONCE = 16
 """Authorizations that are worked on at the same time."""
 LEASE = "nfc/repair"
 _ENDED = (PaymentState.EXPIRED, PaymentState.CANCELED, PaymentState.REFUSED)
+_FORCED = AuthorizationKind.CLEARING
+"""What a clearing line made is never charged in place of itself."""
 
 
 def real_now() -> datetime:
@@ -45,14 +52,25 @@ def real_now() -> datetime:
 class Repairer:
     """One process at a time looks for open work; whoever began some carries it as well."""
 
-    def __init__(self, database: Database, clock: Clock, journal: Journal, bearing: Bearing, window: Window) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        journal: Journal,
+        bearing: Bearing,
+        window: Window,
+        *,
+        lease_s: float = LEASE_S,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._journal = journal
         self._bearing = bearing
         self._window = window
-        self._lease = Lease(database, SCHEMA.service, LEASE)
+        self._lease = Lease(database, SCHEMA.service, LEASE, lease_s=lease_s)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._left = asyncio.Event()
+        """This process had to leave something for later."""
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -66,23 +84,35 @@ class Repairer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _work(self) -> None:
+        """Look every so often, and seldom while nothing is open and nothing was left."""
+        pause_s, patience_s = self._window.repair_every_ms / 1000, self._window.repair_after_ms / 1000
         while True:
+            found = 1
             try:
-                await self.repair()
+                found, _ = await self._look(self._window.repair_after_ms)
             except PaymentError as error:
                 log.warning("id_repair_waits", error=error.code)
             except Exception:
                 log.exception("id_repair_failed")
-            await asyncio.sleep(self._window.repair_every_ms / 1000)
+            await asyncio.sleep(pause_s)
+            if not found:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._left.wait(), max(0.0, IDLE_LOOK_S - pause_s))
+                    await asyncio.sleep(patience_s)  # until then it is not open for long enough
+            self._left.clear()
 
     async def repair(self, *, open_for_ms: int | None = None) -> int:
         """Carry everything that has been open for so long (None: as configured); gives how many came to their end."""
-        patience = self._window.repair_after_ms if open_for_ms is None else open_for_ms
-        before, after, done = real_now() - timedelta(milliseconds=patience), store.OLDEST, 0
+        _, done = await self._look(self._window.repair_after_ms if open_for_ms is None else open_for_ms)
+        return done
+
+    async def _look(self, open_for_ms: int) -> tuple[int, int]:
+        """As `repair`; gives how many were open, too."""
+        before, after, found, done = real_now() - timedelta(milliseconds=open_for_ms), store.OLDEST, 0, 0
         while page := await store.open_work(self._database, before, after, PAGE):
             done += await self._carry_all([each for _, each in page])
-            after = page[-1]
-        return done
+            found, after = found + len(page), page[-1]
+        return found, done
 
     async def _carry_all(self, ids: list[str]) -> int:
         gate = asyncio.Semaphore(AT_ONCE)
@@ -97,6 +127,10 @@ class Repairer:
 
         return sum(await asyncio.gather(*map(one, ids)))
 
+    def call(self) -> None:
+        """Something may have been left here: look once it has been open for long."""
+        self._left.set()
+
     async def carry(self, authorization_id: str) -> bool:
         """Do what is open for one authorization; False when it has to wait."""
         turn = self._turns[authorization_id]
@@ -105,7 +139,11 @@ class Repairer:
                 return await self._carried(authorization_id)
         except NotYet as reason:
             log.info("id_repair_waits", authorization_id=authorization_id, error=str(reason))
+            self.call()
             return False
+        except PaymentError:
+            self.call()
+            raise
         finally:
             if not turn.locked():
                 self._turns.pop(authorization_id, None)
@@ -118,16 +156,25 @@ class Repairer:
                     row = await self._journal.submit(
                         Abandon(authorization_id, None, self._clock.now(), real_now(), told=False)
                     )
-                case Work.UNDO:
-                    row = await self._undone(row)
+                case Work.CAPTURE | Work.UNDO:
+                    row = await self._brought(row)
                 case Work.CHARGE:
                     row = await self._charged(row)
         return row is not None
 
-    async def _undone(self, row: Authorization) -> Authorization:
+    async def _brought(self, row: Authorization) -> Authorization:
+        """Have the payment be what stands: captured, let go of, or given back."""
+        assert row.work is not None
         payment, refunds = await self._bearing.shrink(row)
+        now = self._clock.now()
+        lapsed = payment.state in _ENDED and not payment.captured_minor
+        if lapsed and row.state is AuthorizationState.CLEARED and row.stands_minor and row.kind is not _FORCED:
+            missed = Miss(row.authorization_id, payment, new_id("prc"), now, real_now())
+            after = await self._journal.submit(missed)
+            await self.carry(missed.forced_id)
+            return after
         return await self._journal.submit(
-            Done(row.authorization_id, Work.UNDO, row.stands_minor, payment, self._clock.now(), refunds=refunds)
+            Done(row.authorization_id, row.work, row.stands_minor, payment, now, refunds=refunds)
         )
 
     # -- charging -----------------------------------------------------------------------------------------------
@@ -151,6 +198,13 @@ class Repairer:
         return await self._journal.submit(
             Done(row.authorization_id, Work.CHARGE, row.stands_minor, payment, self._clock.now(), code=code)
         )
+
+    # -- what the processor does not have -----------------------------------------------------------------------
+
+    async def relinquish(self, authorization_id: str, stands_minor: int) -> bool:
+        """Leave so much of it; False when it has to wait."""
+        await self._journal.submit(Relinquish(authorization_id, stands_minor, self._clock.now(), real_now()))
+        return await self.carry(authorization_id)
 
     # -- expiry -------------------------------------------------------------------------------------------------
 

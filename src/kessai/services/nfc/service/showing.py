@@ -20,6 +20,7 @@ def shown_card(holding: Holding, terms: PhoneTerms) -> PrepaidCard:
         state=card.state,
         lock_reason=card.lock_reason,
         last_four=number.last_four if number else None,
+        reference=number.reference if number else None,
         expires_on=number.expires_on if number else None,
         phone=shown_phone(holding.phone, terms),
         replaces=card.replaces and f"vpc_{card.replaces}",

@@ -3,5 +3,9 @@
 from kessai.foundation.db import role_of
 from kessai.foundation.migrations import SchemaSpec
 
-SCHEMA = SchemaSpec(service="nfc", package="kessai.services.nfc", components=("kessai.foundation.events",))
+SCHEMA = SchemaSpec(
+    service="nfc",
+    package="kessai.services.nfc",
+    components=("kessai.foundation.events", "kessai.sdk.workflow", "kessai.sdk.jobs"),
+)
 ROLE = role_of("nfc")

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 import asyncpg
 
-from kessai.foundation import events
 from kessai.foundation.db import Connection, Database, load_queries
-from kessai.foundation.groupcommit import Conflicted
 from kessai.foundation.ids import bare
-from kessai.sdk.processing.announce import touched_row
 from kessai.services.nfc.api.authorizations import (
-    TOPIC_AUTHORIZATION,
-    AuthorizationChanged,
     AuthorizationKind,
     AuthorizationState,
     Category,
 )
 from kessai.services.nfc.domain.authorization import Authorization, Plan, Usage, Work
 from kessai.services.nfc.domain.page import Page, StoredReversal
-from kessai.services.nfc.store import ROLE, SCHEMA
+from kessai.services.nfc.store import ROLE
 
 _SQL = load_queries("kessai.services.nfc", file="sql/authorizations.sql")
 NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), "f" * 32)
@@ -112,130 +107,7 @@ async def read_page(database: Database, page: Page, ids: Sequence[str], reversed
     page.reversals.update({each.reversal_id: each for each in back})
 
 
-# -- writing ------------------------------------------------------------------------------------------------------
-
-
-async def write(database: Database, page: Page, now: datetime) -> None:
-    """Everything that a page changed, or nothing: Conflicted when a row is not as the page took it to be."""
-    if not (page.changed or page.made or page.used):
-        return
-    after = [row for each in page.changed if (row := page.rows[each]) is not None]
-    changed = [_changed(each) for each in after]
-    touched = [each.processing_id for each in after if each.plan is not None]
-
-    async def work(connection: Connection) -> None:
-        await _write_usages(connection, page)
-        await _write_rows(connection, page, after)
-        if page.made:
-            await _expect(connection, "insert_reversals", [_reversal_row(each) for each in page.made])
-        if page.refunds:
-            backs = [(each, back.refund_id, back.amount_minor, back.state, at) for each, back, at in page.refunds]
-            await connection.execute(_SQL["insert_refunds"], *_columns(backs))
-        if page.refused:
-            await connection.execute(_SQL["insert_refused_payments"], *_columns(page.refused))
-        rows = [events.outbox_row(TOPIC_AUTHORIZATION, changed, now)] if changed else []
-        begun = set(page.began)
-        if begun:
-            rows.append(touched_row(page.began, now, entry=True))
-        if others := [each for each in touched if each not in begun]:
-            rows.append(touched_row(others, now))
-        if rows:
-            await connection.execute(events.outbox_insert(SCHEMA.service), *_columns(rows))
-
-    await database.transaction(ROLE, work)
-    events.wake(database, SCHEMA.service)
-
-
-async def _write_rows(connection: Connection, page: Page, after: Sequence[Authorization]) -> None:
-    new = [_row(each) for each in after if not page.changed[each.authorization_id]]
-    if new:
-        await _expect(connection, "insert_authorizations", new)
-    old = [_update(each, known) for each in after if (known := page.changed[each.authorization_id])]
-    if old:
-        await _expect(connection, "update_authorizations", old)
-
-
-async def _write_usages(connection: Connection, page: Page) -> None:
-    after = sorted((page.usages[each] for each in page.used), key=lambda each: each.card_id)
-    new = [_usage_row(each) for each in after if not page.used[each.card_id]]
-    if new:
-        await _expect(connection, "insert_usages", new)
-    old = [
-        (row[0], known, *row[1:]) for each in after if (known := page.used[each.card_id]) for row in [_usage_row(each)]
-    ]
-    if old:
-        await _expect(connection, "update_usages", old)
-
-
-async def _expect(connection: Connection, name: str, rows: Sequence[Sequence[object]]) -> None:
-    if len(await connection.fetch(_SQL[name], *_columns(rows))) != len(rows):
-        raise Conflicted
-
-
-def _columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
 # -- rows ---------------------------------------------------------------------------------------------------------
-
-
-def _row(each: Authorization) -> tuple[object, ...]:
-    return (
-        each.authorization_id, each.message_key, each.kind.value, each.state.value, each.work, each.work_since,
-        each.caller, each.digest, each.token, each.last_four, each.card_id and bare(each.card_id), each.customer_id,
-        each.device_id and bare(each.device_id), each.amount_minor, each.stands_minor, each.currency, each.mcc,
-        each.entry_mode, each.category.value, each.merchant, each.terminal, each.place, each.acquirer, each.rrn,
-        each.stan, each.transmitted, each.processing_code, each.approval_code, each.response, each.answer,
-        each.refusal_code, each.stood_in, each.plan, each.payment_id, each.payment_state, each.captured_minor,
-        each.refunded_minor, each.processing_id, each.received_at, each.updated_at, each.version,
-    )  # fmt: skip
-
-
-def _update(each: Authorization, known: int) -> tuple[object, ...]:
-    return (
-        each.authorization_id, known, each.state.value, each.work, each.work_since, each.stands_minor,
-        each.approval_code, each.response, each.answer, each.refusal_code, each.stood_in, each.plan, each.payment_id,
-        each.payment_state, each.captured_minor, each.refunded_minor, each.updated_at, each.version,
-    )  # fmt: skip
-
-
-def _reversal_row(each: StoredReversal) -> tuple[object, ...]:
-    return (
-        each.authorization_id,
-        each.reversal_id,
-        each.mti,
-        each.stands_minor,
-        each.response,
-        each.answer,
-        each.recorded_at,
-    )
-
-
-def _usage_row(each: Usage) -> tuple[object, ...]:
-    recent = struct.pack(f">{len(each.recent)}q", *each.recent)
-    return bare(each.card_id), each.day, each.day_minor, each.day_count, each.month_minor, recent, each.version
-
-
-def _changed(each: Authorization) -> AuthorizationChanged:
-    return AuthorizationChanged(
-        authorization_id=f"ath_{each.authorization_id}",
-        kind=each.kind,
-        state=each.state,
-        customer_id=each.customer_id,
-        card_id=each.card_id,
-        amount_minor=each.amount_minor,
-        stands_minor=each.stands_minor,
-        asset="JPY",
-        category=each.category,
-        mcc=each.mcc,
-        merchant=each.merchant,
-        response=each.response,
-        refusal_code=each.refusal_code,
-        payment_id=each.payment_id,
-        processing_id=each.processing_id,
-        version=each.version,
-        occurred_at=each.updated_at,
-    )
 
 
 def _authorization(row: asyncpg.Record) -> Authorization:

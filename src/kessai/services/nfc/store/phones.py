@@ -19,12 +19,17 @@ PAGE = 200
 
 def seal_phone(vault: Vault, card_id: str, number: str) -> tuple[bytes, bytes]:
     """A phone number as it is stored for a card, and what equal ones are found by."""
-    return vault.seal(number, context=f"{_CONTEXT}:{card_id}"), vault.fingerprints(number, context=_CONTEXT)[0]
+    return vault.seal(number, context=f"{_CONTEXT}:{card_id}"), phone_marks(vault, number)[0]
 
 
 def open_phone(vault: Vault, card_id: str, sealed: bytes) -> str:
     """The phone number."""
     return vault.open(sealed, context=f"{_CONTEXT}:{card_id}")
+
+
+def phone_marks(vault: Vault, number: str) -> list[bytes]:
+    """What a phone number is found by, under each key in use."""
+    return vault.fingerprints(number, context=_CONTEXT)
 
 
 async def count_message(connection: Connection, subjects: Sequence[bytes], day: date, limit: int) -> bool:

@@ -52,6 +52,11 @@ def sealed_pan(vault: Vault, pan: Pan, expiry: str, kind: PanKind) -> SealedPan:
     )
 
 
+def open_pan(vault: Vault, token: str, sealed: bytes) -> str:
+    """A number and its expiry (YYMM) with a space between, for whoever proves the vault; raises VaultSealBroken."""
+    return vault.open(sealed, context=_context(token))
+
+
 def _context(token: str) -> str:
     return f"{_CONTEXT}:{token}"
 
@@ -100,7 +105,7 @@ async def reseal(database: Database, vault: Vault) -> int:
 async def _reseal(connection: Connection, vault: Vault, page: Sequence[asyncpg.Record]) -> int:
     rows: dict[str, tuple[bytes, bytes, bytes, bytes]] = {}
     for row in page:
-        text = vault.open(row["sealed"], context=_context(row["token"]))
+        text = open_pan(vault, row["token"], row["sealed"])
         mark = vault.fingerprints(text.partition(" ")[0], context=_CONTEXT)[0]
         sealed = vault.seal(text, context=_context(row["token"]))
         rows[row["token"]] = (row["sealed"], sealed, mark, row["fingerprint"])

@@ -28,6 +28,7 @@ from kessai.services.payment.api.events import (
     PaymentStateChanged,
     event_type,
 )
+from kessai.services.payment.api.holds import HOLDS_MAX, HeldPayments, Hold, HoldOutcome, HoldPayments
 from kessai.services.payment.api.merchants import (
     MOVEMENTS_MAX,
     MerchantMovement,
@@ -92,6 +93,7 @@ from kessai.services.payment.api.words import (
 
 __all__ = [
     "DESCRIPTION_MAX",
+    "HOLDS_MAX",
     "METADATA_MAX",
     "MOVEMENTS_MAX",
     "PAST",
@@ -124,6 +126,10 @@ __all__ = [
     "GetPayment",
     "GetRefund",
     "GrantIncentive",
+    "HeldPayments",
+    "Hold",
+    "HoldOutcome",
+    "HoldPayments",
     "Id",
     "ListPayments",
     "ListRefunds",

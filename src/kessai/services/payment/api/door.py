@@ -11,6 +11,7 @@ from kessai.foundation.contract import verb
 from kessai.sdk.processing.api import EffectsPage, ListEffects
 from kessai.services.payment.api.answers import PaymentHistory, PaymentPage, PaymentRecord, Refund, Refunds
 from kessai.services.payment.api.codes import CodePayments
+from kessai.services.payment.api.holds import HeldPayments, HoldPayments
 from kessai.services.payment.api.merchants import MovedMerchants, MoveMerchants, RepayClaim
 from kessai.services.payment.api.orders import NetPayments
 from kessai.services.payment.api.refusals import (
@@ -185,8 +186,8 @@ class MerchantMovements(Protocol):
         ...
 
     @verb("POST /v1/claim-repayments", scope=SETTLEMENT_MOVE, moves_value=True, status=201,
-          errors=("unknown_source", "approval_required", *AMOUNT, "instrument_required", *AVAILABLE, *APPROVAL, *LEDGER,
-                  *BANK))  # fmt: skip
+          errors=("debit_day_misplaced", "unknown_source", "approval_required", *AMOUNT, "instrument_required",
+                  *AVAILABLE, *APPROVAL, *LEDGER, *BANK))  # fmt: skip
     async def repay_claim(self, request: RepayClaim, /) -> PaymentRecord:
         """Pay back what a merchant owes the platform."""
         ...
@@ -216,6 +217,16 @@ class AnyPayments(Protocol):
                   "counterpart_not_allowed", *AMOUNT, *SOURCES, *TIME, *LIMITS, *LEDGER))  # fmt: skip
     async def create_payment(self, request: CreatePayment, /) -> PaymentRecord:
         """Make a payment of a kind that is known by its declaration alone."""
+        ...
+
+    @verb("POST /v1/holds", scope="payment:write", moves_value=True, batch=True,
+          errors=("unknown_kind", "kind_not_in_bulk"))  # fmt: skip
+    async def hold_payments(self, request: HoldPayments, /) -> HeldPayments:
+        """Authorize payments of many customers at once; each is refused by itself, and said so in its place.
+
+        Refusals of a hold, in order of precedence: `malformed_id`, `amount_above_limit`, `idempotency_key_reused` (the
+        id came with other content), then the ledger's.
+        """
         ...
 
     @verb("POST /v1/payments/{payment_id}/capture", scope="payment:write", moves_value=True,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import date
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -57,6 +58,8 @@ class MovedMerchants(Message):
 class RepayClaim(Told):
     """A merchant pays back what it owes (精算済み債権): money that has arrived, or by bank debit."""
 
+    appended: ClassVar = ("debit_on",)
+
     merchant_id: Participant
     amount_minor: AmountMinor
     asset: Asset = "JPY"
@@ -66,3 +69,5 @@ class RepayClaim(Told):
     """The merchant's bank account, of a debit."""
     approval_id: Id | None = None
     """Of what is said to have arrived: an approval of this very content. Settlement's own repayments need none."""
+    debit_on: date | None = None
+    """Of a debit: the business day on which the bank is to make it, with a file (口座振替); None: at once, online."""

@@ -36,6 +36,7 @@ from kessai.services.payment.domain.funding import (
 )
 from kessai.services.payment.domain.further import GivenBack, Landed
 from kessai.services.payment.domain.history import birth_digest
+from kessai.services.payment.domain.holding import check_hold, held_kind
 from kessai.services.payment.domain.in_bulk import check_counterpart, kind_of, payee_of
 from kessai.services.payment.domain.kinds import Along, PaymentKind, PaymentKinds
 from kessai.services.payment.domain.limits import (
@@ -93,6 +94,7 @@ __all__ = [
     "check_cancel",
     "check_counterpart",
     "check_fee",
+    "check_hold",
     "check_limits",
     "check_may_move",
     "check_waiting",
@@ -100,6 +102,7 @@ __all__ = [
     "fee_given_back",
     "given_back",
     "has_limits",
+    "held_kind",
     "is_overdue",
     "kind_of",
     "limited_customer",

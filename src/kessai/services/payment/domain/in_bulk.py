@@ -24,8 +24,8 @@ def kind_of(movement: MerchantMovement, kinds: PaymentKinds) -> PaymentKind:
 
 
 def check_counterpart(merchant_id: str, counterpart_id: str | None, kind: PaymentKind) -> None:
-    """Raises `counterpart_not_allowed`: the payee is the platform, or must be the merchant itself."""
-    if counterpart_id in (None, merchant_id if kind.payee == "merchant" else None):
+    """Raises `counterpart_not_allowed`: the payee is the platform, or must be the payer itself."""
+    if counterpart_id in (None, merchant_id if kind.payee == "merchant" or kind.own_accounts else None):
         return
     if kind.payee != "merchant" or kind.own_accounts:
         raise Refused("counterpart_not_allowed", f"A {kind.name} has no other merchant on its other side.")

@@ -2,13 +2,13 @@
 
 from kessai.services.payment.service.charges import Charges
 from kessai.services.payment.service.codes import CodePayments
-from kessai.services.payment.service.in_bulk import InBulk
+from kessai.services.payment.service.holding import Holding
 from kessai.services.payment.service.movements import Movements
 from kessai.services.payment.service.orders import NetPayments
 from kessai.services.payment.service.outside import OutsideWorld
 
 
-class PaymentService(CodePayments, NetPayments, Charges, Movements, InBulk, OutsideWorld):
+class PaymentService(CodePayments, NetPayments, Charges, Movements, Holding, OutsideWorld):
     """決済処理. Any number of processes may run one on the same database."""
 
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kessai.foundation.call import current_call
+from kessai.foundation.contract import Message
 from kessai.foundation.errors import PaymentError
 from kessai.foundation.ids import bare, new_hex, new_id
-from kessai.sdk.workflow import Conflicted, Handle
+from kessai.sdk.workflow import Conflicted, Definition, Handle
 from kessai.services.payment import domain, store, workflows
 from kessai.services.payment.api import MerchantMovement, MovedMerchants, MovementOutcome, MoveMerchants, PaymentState
 from kessai.services.payment.service.desk import ANSWER_MARGIN_S, CLAIM_ATTEMPTS_MAX, UNDECIDED, Desk
 from kessai.services.payment.store import KnownMovement
-from kessai.services.payment.workflows import Move, Moved, Moves, Path
+from kessai.services.payment.workflows import Deps, Move, Moved, Moves, Path
 from kessai.services.payment.workflows.movements import ANSWER_S
 
 ANSWER_WAIT_S = ANSWER_S + 1.0
@@ -45,8 +46,8 @@ class InBulk(Desk):
         if fresh := [each for digits, each in plan.moves.items() if digits not in known]:
             refused = await self._move(request, plan, fresh, known)
         else:
-            await self._check_key(request)
-        if await self._waited_for_others(known) or refused is None:
+            await self._check_key(request, workflows.move)
+        if await self._waited_for_others(known, workflows.move) or refused is None:
             known = await self._known(plan)
         return MovedMerchants(outcomes=[_outcome(each, known, refused or {}) for each in plan.asked])
 
@@ -74,7 +75,7 @@ class InBulk(Desk):
         self, request: MoveMerchants, plan: _Plan, fresh: list[Move], known: dict[str, KnownMovement]
     ) -> dict[str, str] | None:
         """Which of the new ones were refused, and why; None when what became of them is to be read."""
-        workflow_id = _key() or new_hex()
+        workflow_id = key_of_call() or new_hex()
         for _ in range(CLAIM_ATTEMPTS_MAX):
             try:
                 handle = await self._start_moves(request, plan, fresh, workflow_id)
@@ -111,17 +112,17 @@ class InBulk(Desk):
 
     # -- what is known --------------------------------------------------------------------------------------------
 
-    async def _check_key(self, request: MoveMerchants) -> None:
+    async def _check_key(self, request: Message, by: Definition[Deps, Any, Any]) -> None:
         """Raises KeyReused: the call's key came with other content before."""
-        if (key := _key()) is not None:
-            earlier = await self._engine.attach(workflows.move, key, content=request)
+        if (key := key_of_call()) is not None:
+            earlier = await self._engine.attach(by, key, content=request)
             current_call().replayed |= earlier is not None
 
-    async def _waited_for_others(self, known: Mapping[str, KnownMovement]) -> bool:
+    async def _waited_for_others(self, known: Mapping[str, KnownMovement], by: Definition[Deps, Any, Any]) -> bool:
         """Whether some of them are another call's to end, which was waited for."""
         under_way = {each.busy_with for each in known.values() if each.busy_with and each.state in UNDECIDED}
         for workflow_id in sorted(under_way):
-            handle = await self._engine.attach(workflows.move, workflow_id)
+            handle = await self._engine.attach(by, workflow_id)
             if handle is not None:
                 await self._in_time(handle)
         return bool(under_way)
@@ -138,7 +139,7 @@ class InBulk(Desk):
             return None
 
 
-def _key() -> str | None:
+def key_of_call() -> str | None:
     """The key that the call stands under. Services need none: each movement stands under its own id, and what is left
     of a page may be asked for again with others."""
     call = current_call()

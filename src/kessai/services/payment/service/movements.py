@@ -200,7 +200,9 @@ class Movements(Desk):
         def ask() -> New:
             kind = self._kinds.require("claim_repayment")
             source = FundingSource(source=request.source, instrument_id=request.instrument_id)
-            new = self._from_inside(request, kind, source, request.merchant_id)
+            if request.debit_on is not None and (named := kind.sources.get(request.source)) and named.gateway != "bank":
+                raise Invalid("debit_day_misplaced", "Only a debit has a day.", field="debit_on")
+            new = self._from_inside(request, kind, source, request.merchant_id, pay_on=request.debit_on)
             return replace(new, approval=_approval_of(request, kind))
 
         return await self._create(request, ask)

@@ -2,6 +2,7 @@
 
 from kessai.services.payment.workflows.actions import capture, refund, release
 from kessai.services.payment.workflows.create import create
+from kessai.services.payment.workflows.holding import Held, HeldAll, HeldPath, Holds, held_payments_of, hold
 from kessai.services.payment.workflows.movements import Move, Moved, Moves, Path, move, payments_of
 from kessai.services.payment.workflows.notes import Deps
 from kessai.services.payment.workflows.orders import (
@@ -19,6 +20,10 @@ __all__ = [
     "ApprovalUse",
     "Deps",
     "FeeLeg",
+    "Held",
+    "HeldAll",
+    "HeldPath",
+    "Holds",
     "LegPair",
     "Move",
     "Moved",
@@ -31,6 +36,8 @@ __all__ = [
     "capture",
     "complete",
     "create",
+    "held_payments_of",
+    "hold",
     "move",
     "payments_of",
     "refund",

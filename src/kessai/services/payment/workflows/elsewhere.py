@@ -289,7 +289,13 @@ async def _instructed(bank: Bank, order: Order, account_id: str) -> Instruction:
         )
         return await bank.transfer(request)
     return await bank.debit(
-        DebitIn(account_id=account_id, amount_minor=amount, reference=reference, instruction_id=instruction_id)
+        DebitIn(
+            account_id=account_id,
+            amount_minor=amount,
+            reference=reference,
+            instruction_id=instruction_id,
+            transfer_on=order.payment.pay_on,
+        )
     )
 
 

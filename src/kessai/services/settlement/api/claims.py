@@ -9,9 +9,11 @@ from typing import Annotated, Protocol
 import msgspec
 
 from kessai.foundation.contract import AmountMinor, Message, PageLimit, verb
-from kessai.services.settlement.api.words import ClaimId, Cursor, OwnerId
+from kessai.services.settlement.api.words import ApprovalId, ClaimId, Cursor, OwnerId
 
 READ, WRITE = "settlement:read", "settlement:write"
+APPROVAL = ("approval_required", "approvals_not_available", "approval_not_found", "approval_content_differs",
+            "approval_consumed", "approval_not_approved", "approval_expired")  # fmt: skip
 
 BankAccountId = Annotated[str, msgspec.Meta(pattern=r"^bac_[0-9a-f]{32}$")]
 
@@ -74,6 +76,11 @@ class RecordRepayment(Message):
     source: RepaymentWay = RepaymentWay.DEPOSIT
     bank_account_id: BankAccountId | None = None
     """Whose account is debited, of a debit."""
+    debit_on: date | None = None
+    """Of a debit: the business day on which the bank is to make it, with a file (口座振替); None: at once, online."""
+    approval_id: ApprovalId | None = None
+    """Of what is said to have arrived (`bank_deposit`): an approval of this very content, less this field. Action
+    `settlement.repayment`, subject the claim's id."""
 
 
 class ClaimRecord(Message):
@@ -146,7 +153,8 @@ class Claims(Protocol):
         ...
 
     @verb("POST /v1/settlement/claims/{claim_id}/repayments", scope=WRITE, moves_value=True, status=201,
-          errors=("claim_not_found", "instrument_required", "repayment_above_claim", "contention"))  # fmt: skip
+          errors=("claim_not_found", "instrument_required", "debit_day_misplaced", "repayment_above_claim", *APPROVAL,
+                  "contention"))  # fmt: skip
     async def record_repayment(self, request: RecordRepayment, /) -> Repayment:
-        """Record that a payee pays back, or have its bank account debited for it."""
+        """Record that a payee pays back, which a second person confirms, or have its bank account debited for it."""
         ...

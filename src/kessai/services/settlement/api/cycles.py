@@ -59,6 +59,32 @@ class SalesSummaries(Message):
     summaries: list[SalesSummary]
 
 
+class ListPayeesWithoutTerms(Message):
+    """Payees that have something to be paid, and no contract by which it could be."""
+
+    limit: PageLimit = 100
+    cursor: OwnerId | None = None
+    """The last payee of the page before."""
+
+
+class PayeeWithoutTerms(Message):
+    """It is in no cycle until it has a contract of its own; its children's sales (入金集約) pile up with it."""
+
+    payee_id: str
+    since: date | None
+    """The first day of what is in no cycle yet; None: only earlier payouts wait that were not paid."""
+    net_minor: int
+    """What is in no cycle yet."""
+    transactions: int
+
+
+class PayeesWithoutTerms(Message):
+    """By id; `next_cursor` is None on the last page."""
+
+    payees: list[PayeeWithoutTerms]
+    next_cursor: str | None = None
+
+
 class Summaries(Protocol):
     """売上集計."""
 
@@ -70,6 +96,11 @@ class Summaries(Protocol):
     @verb("GET /v1/settlement/sales-summaries/{cycle_id}", scope=READ, errors=("sales_summary_not_found",))
     async def get_sales_summary(self, request: GetSalesSummary, /) -> SalesSummary:
         """One cycle of a payee."""
+        ...
+
+    @verb("GET /v1/settlement/payees-without-terms", scope=READ)
+    async def list_payees_without_terms(self, request: ListPayeesWithoutTerms, /) -> PayeesWithoutTerms:
+        """Who would be paid, had it a contract."""
         ...
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Annotated, Protocol
+
+import msgspec
 
 from kessai.foundation.contract import Message, verb
 from kessai.services.settlement.api.words import ClaimId, CycleId, OwnerId
@@ -26,6 +28,31 @@ class GetStatement(Message):
     payee_id: OwnerId
     cycle_id: CycleId
     format: StatementForm = StatementForm.JSON
+    version: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """One that was issued; None: as things are now. That is issued by this, unless it says what the last one does."""
+
+
+class ListStatementVersions(Message):
+    """All that was issued of a payee's cycle."""
+
+    payee_id: OwnerId
+    cycle_id: CycleId
+
+
+class StatementVersion(Message):
+    """One that was issued."""
+
+    version: int
+    issued_on: date
+    issued_at: datetime
+    sha256: str
+    """Of its contents as JSON without spaces, which never change."""
+
+
+class StatementVersions(Message):
+    """The oldest first; none while the cycle is not cleared, or nobody has asked for it."""
+
+    versions: list[StatementVersion]
 
 
 class GetClaimInvoice(Message):
@@ -36,7 +63,7 @@ class GetClaimInvoice(Message):
 
 
 class StatementFile(Message):
-    """A statement as a file; the same rows give the same bytes."""
+    """A statement or invoice as a file; the same contents give the same bytes."""
 
     file_name: str
     media_type: str
@@ -45,6 +72,8 @@ class StatementFile(Message):
     content: str
     bytes: int
     sha256: str
+    version: int | None = None
+    """Of a statement: 0 while its cycle is not cleared, which issues nothing."""
 
 
 # -- what is in one ---------------------------------------------------------------------------------------------------
@@ -77,6 +106,33 @@ class TaxLine(Message):
     tax_minor: int
 
 
+class ReturnLine(Message):
+    """適格返還請求書 (返還インボイス): what was given back of fees under one tax rate, the tax rounded once for it."""
+
+    rate_bps: int
+    gross_minor: int
+    base_minor: int
+    tax_minor: int
+    returned_from: date
+    """The days on which it was given back."""
+    returned_until: date
+    charged_from: date
+    """The days of what is given back."""
+    charged_until: date
+
+
+class StatementPayout(Message):
+    """A payout of the cycle: its only one, unless it comes to more than one transfer moves."""
+
+    payout_id: str
+    state: str
+    """When the statement was issued."""
+    pay_on: date
+    payable_minor: int
+    transfer_fee_minor: int
+    amount_minor: int
+
+
 class Party(Message):
     """Issuer or recipient."""
 
@@ -86,7 +142,7 @@ class Party(Message):
 
 
 class Statement(Message):
-    """精算明細書 兼 適格請求書: what a cycle came to, what was charged for it, and what is paid."""
+    """精算明細書 兼 適格請求書・適格返還請求書: what a cycle came to, its charges and returns, and what is paid."""
 
     payee_id: str
     cycle_id: str
@@ -108,6 +164,7 @@ class Statement(Message):
     offset_minor: int
     payable_minor: int
     transfer_fee_minor: int
+    """Less what went back because its transfer failed or was returned."""
     amount_minor: int
     claim_minor: int
     payout_id: str
@@ -115,6 +172,12 @@ class Statement(Message):
     pay_on: date
     taxes: list[TaxLine]
     """Of fees and the transfer fee, by rate."""
+    returns: list[ReturnLine]
+    """Of fees that were given back, by rate."""
+    payouts: list[StatementPayout]
+    version: int
+    corrects: int | None
+    """The version in whose place it is."""
 
 
 class ClaimInvoice(Message):
@@ -138,9 +201,15 @@ class ClaimInvoice(Message):
 class Statements(Protocol):
     """明細."""
 
-    @verb("GET /v1/settlement/statements/{cycle_id}", scope=READ, errors=("sales_summary_not_found",))
+    @verb("GET /v1/settlement/statements/{cycle_id}", scope=READ,
+          errors=("sales_summary_not_found", "statement_not_found"))  # fmt: skip
     async def get_statement(self, request: GetStatement, /) -> StatementFile:
-        """A payee's statement of a cycle, with the fields of a qualified invoice (適格請求書)."""
+        """A payee's statement of a cycle, with the fields of a qualified invoice (適格請求書); kept once issued."""
+        ...
+
+    @verb("GET /v1/settlement/statements/{cycle_id}/versions", scope=READ)
+    async def list_statement_versions(self, request: ListStatementVersions, /) -> StatementVersions:
+        """What was issued of a payee's cycle, and when."""
         ...
 
     @verb("GET /v1/settlement/claims/{claim_id}/invoice", scope=READ, errors=("claim_not_found",))

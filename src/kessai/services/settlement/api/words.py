@@ -13,6 +13,7 @@ Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 CycleId = Annotated[str, msgspec.Meta(pattern=r"^cyc_[0-9a-f]{32}$")]
 PayoutId = Annotated[str, msgspec.Meta(pattern=r"^spo_[0-9a-f]{32}$")]
 ClaimId = Annotated[str, msgspec.Meta(pattern=r"^clm_[0-9a-f]{32}$")]
+ApprovalId = Annotated[str, msgspec.Meta(pattern=r"^apv_[0-9a-f]{32}$")]
 
 
 class TransactionKind(StrEnum):

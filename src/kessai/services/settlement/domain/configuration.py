@@ -33,6 +33,8 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """An event may be told so much later than another that was recorded after it."""
     proofs_s: Annotated[float, msgspec.Meta(ge=0)]
     """For verdicts that are pending (real time); what is not proved by then stays open."""
+    margin_s: Annotated[float, msgspec.Meta(ge=0)]
+    """Between the instant that an event carries and the tracer's having heard of it (real time): commit and clocks."""
 
 
 class Pages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

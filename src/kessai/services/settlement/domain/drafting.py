@@ -12,10 +12,12 @@ from kessai.services.settlement.domain.cycles import PayeeTerms, first_day_of, i
 from kessai.services.settlement.domain.payouts import (
     Due,
     OwnerNet,
+    Share,
     TakenOver,
     Unpaid,
     dues,
     needs_cycle,
+    shares,
     taken_over,
     total_of,
 )
@@ -64,15 +66,20 @@ class Draft:
         """What becomes a settled claim (赤残)."""
         return total_of(self.dues, "shortfall")
 
+    @property
+    def payouts(self) -> list[tuple[str, Share]]:
+        """Its payouts by id; the first is `payout_id`."""
+        return [(payout_id_of(self.cycle_id, each.part), each) for each in shares(self.cleared_minor, self.over)]
+
 
 def cycle_id_of(payee_id: str, last_day: date) -> str:
     """The 32 digits that always stand for a payee's cycle that ends on a day."""
     return derived_hex("settlement", "cycle", payee_id, last_day.isoformat())
 
 
-def payout_id_of(cycle_id: str) -> str:
-    """The 32 digits of a cycle's payout."""
-    return derived_hex("settlement", "payout", cycle_id)
+def payout_id_of(cycle_id: str, part: int = 0) -> str:
+    """The 32 digits of a cycle's payout, or of a further part of it."""
+    return derived_hex("settlement", "payout", cycle_id, *([str(part)] if part else []))
 
 
 def claim_id_of(cycle_id: str) -> str:

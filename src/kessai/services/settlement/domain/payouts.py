@@ -12,6 +12,8 @@ from kessai.services.settlement.domain.cycles import BelowMinimum, PayeeTerms, n
 
 CARRY_MONTHS_MAX = 12
 """Carry-over ends after a year at the latest."""
+MOVED_MINOR_MAX = 9_999_999_999
+"""What one payment moves at most: the amount of a transfer has ten digits (総合振込)."""
 PAYABLE_STATES = frozenset({"active", "closed"})
 """A merchant in any other state is not paid: what it is owed is held."""
 FROZEN = "account_frozen"
@@ -20,6 +22,10 @@ OPERATOR = "operator"
 """Of a reason: an operator holds it, and only an operator lets it go."""
 OWED = "claims_open"
 """Of a payout that is MADE again: claims have come up since it was decided."""
+
+
+PAID_AFTER_ALL = "paid_after_all"
+"""Of a payout that was FAILED, and that the bank has paid none the less."""
 
 
 class PayoutState(StrEnum):
@@ -58,6 +64,8 @@ class Due:
     owner_id: str
     kind: str
     amount_minor: int
+    part: int = 0
+    """Of several, where it is more than one payment moves."""
 
 
 def dues(nets: Iterable[OwnerNet]) -> list[Due]:
@@ -66,11 +74,21 @@ def dues(nets: Iterable[OwnerNet]) -> list[Due]:
         Due(
             owner_id=each.owner_id,
             kind="clearing" if each.net_minor > 0 else "shortfall",
-            amount_minor=abs(each.net_minor),
+            amount_minor=amount,
+            part=part,
         )
         for each in nets
-        if each.net_minor
+        for part, amount in enumerate(in_parts(abs(each.net_minor)))
     ]
+
+
+def in_parts(amount_minor: int) -> list[int]:
+    """An amount in as few parts as can be moved, as even as they can be; nothing has no parts."""
+    if not amount_minor:
+        return []
+    count = -(-amount_minor // MOVED_MINOR_MAX)
+    each, left = divmod(amount_minor, count)
+    return [each + 1] * left + [each] * (count - left)
 
 
 def total_of(found: Iterable[Due], kind: str) -> int:
@@ -107,6 +125,35 @@ def taken_over(unpaid: Sequence[Unpaid], last_day: date) -> TakenOver:
         failed_minor=sum(each.payable_minor for each in failed),
         carried_from=min((each.carried_from for each in unpaid), default=last_day),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One payout of a cycle: its only one, unless the cycle comes to more than one transfer moves."""
+
+    part: int
+    cleared_minor: int
+    carried_minor: int
+    failed_minor: int
+
+
+def shares(cleared_minor: int, over: TakenOver) -> list[Share]:
+    """What a cycle's payouts are made of: first what was left by earlier ones, then what it cleared itself."""
+    found: list[Share] = []
+    carried, failed = over.carried_minor, over.failed_minor
+    for part, room in enumerate(in_parts(cleared_minor + carried + failed) or [0]):
+        from_carried = min(carried, room)
+        from_failed = min(failed, room - from_carried)
+        carried, failed = carried - from_carried, failed - from_failed
+        found.append(
+            Share(
+                part=part,
+                cleared_minor=room - from_carried - from_failed,
+                carried_minor=from_carried,
+                failed_minor=from_failed,
+            )
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +307,15 @@ def refused(payout: Payout, code: str | None, *, fee_taken: bool) -> Payout:
 
 
 def after_event(payout: Payout, state: PayoutState, reason: str | None, on: date) -> Payout | None:
-    """The payout after what the payment service tells; None when that is known, or out of date."""
+    """The payout after what the payment service tells; None when that is known, or out of date.
+
+    One that was FAILED and is paid after all is PAID, as long as no later payout has taken it over; one that was taken
+    over stays as it is, and says so.
+    """
+    if state is PayoutState.PAID and payout.state is PayoutState.FAILED and payout.reason != PAID_AFTER_ALL:
+        if payout.taken_by is not None:
+            return replace(payout, reason=PAID_AFTER_ALL)
+        return replace(payout, state=state, reason=PAID_AFTER_ALL, paid_on=on)
     before = {
         PayoutState.PAID: (PayoutState.INSTRUCTED,),
         PayoutState.FAILED: (PayoutState.INSTRUCTED,),
@@ -272,6 +327,13 @@ def after_event(payout: Payout, state: PayoutState, reason: str | None, on: date
         return refused(payout, reason, fee_taken=payout.transfer_fee_minor > 0)
     paid_on = on if state is PayoutState.PAID else payout.paid_on
     return replace(payout, state=state, reason=reason, paid_on=paid_on)
+
+
+def paid_twice(payout: Payout, earlier_id: str) -> Payout | None:
+    """The payout held for an operator, because one that it took over was paid after all; None: it is too late."""
+    if payout.state not in (PayoutState.CLEARED, PayoutState.HELD) or payout.held_by_operator:
+        return None
+    return unpaid_for(payout, f"{OPERATOR}:{PAID_AFTER_ALL}:spo_{earlier_id}")
 
 
 def released(payout: Payout, reason: str) -> Payout:

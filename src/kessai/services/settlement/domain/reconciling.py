@@ -1,14 +1,16 @@
 """Whether a transaction is proved (突合), and why one does not settle yet. Pure.
 
 The tracer's verdict counts only if it is CONSISTENT and was given after the transaction's event was written: an earlier
-one is about an earlier revision of the processing, of which the tracer has just not heard yet.
+one is about an earlier revision of the processing, of which the tracer has just not heard yet. One that was given
+within a margin after it counts once that margin has passed and the processing still stands so: by then the tracer has
+heard.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from kessai.services.tracer.api import ProcessingVerdict, Verdict
 
@@ -18,15 +20,19 @@ Booked = Mapping[tuple[str, str], Counter[int]]
 """By payment and owner: signed amounts that stand in the books, each as often as it stands there."""
 
 
-def not_proved(verdict: ProcessingVerdict | None, told_at: datetime) -> str | None:
-    """Why the tracer's verdict does not prove a transaction; None: it does."""
+def not_proved(verdict: ProcessingVerdict | None, told_at: datetime, *, now: datetime, margin: timedelta) -> str | None:
+    """Why the tracer's verdict does not prove a transaction; None: it does. All instants are real time.
+
+    `told_at` is taken a moment before its commit, by another clock: until `margin` has passed since, a verdict from
+    within it may still be one on the revision before.
+    """
     if verdict is None:
         return PENDING
     if verdict.verdict is not Verdict.CONSISTENT:
         return f"not_proved:{verdict.verdict.value}"
     if verdict.decided_at is None or verdict.decided_at < told_at:
         return PENDING
-    return None
+    return PENDING if max(verdict.decided_at, now) < told_at + margin else None
 
 
 class BooksProof:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec.structs import replace
+
 from kessai.foundation.call import current_call
 from kessai.foundation.db import Connection
-from kessai.foundation.errors import Invalid, NotFound
+from kessai.foundation.errors import Invalid, NotFound, Refused
 from kessai.foundation.ids import bare, derived_hex, new_hex
+from kessai.services.identity.api import ConsumeApproval, content_digest
 from kessai.services.settlement import store
 from kessai.services.settlement.api.claims import (
     ClaimHistory,
@@ -69,16 +72,18 @@ class ClaimDesk:
         return await self._deps.database.transaction(store.ROLE, read)
 
     async def record_repayment(self, request: RecordRepayment, /) -> Repayment:
-        """Record that a payee pays back, or have its bank account debited for it."""
+        """Record that a payee pays back, which a second person confirms, or have its bank account debited for it."""
         key = current_call().request_key
         name = f"rpy_{derived_hex('settlement', 'repayment', key) if key else new_hex()}"
         await self._check(request, name)
+        await self._consent(request, name)
         order = RepayOrder(
             name=name,
             claim_id=request.claim_id,
             amount_minor=request.amount_minor,
             source=request.source.value,
             bank_account_id=request.bank_account_id,
+            debit_on=request.debit_on,
         )
         handle = await self._deps.engine.start(repay, order, workflow_id=name)
         current_call().replayed = handle.replayed
@@ -97,11 +102,34 @@ class ClaimDesk:
             claim = await claim_of(connection, request.claim_id)
             if request.source is RepaymentWay.DEBIT and request.bank_account_id is None:
                 raise Invalid("instrument_required", "Name the bank account to debit.", field="bank_account_id")
+            if request.source is not RepaymentWay.DEBIT and request.debit_on is not None:
+                raise Invalid("debit_day_misplaced", "Only a debit has a day.", field="debit_on")
             again = await claims.part_of_payment(connection, name) is not None
             if not again and request.amount_minor > claim.free_minor:
                 raise above_claim(request.claim_id, claim.free_minor)
 
         await self._deps.database.transaction(store.ROLE, check)
+
+    async def _consent(self, request: RecordRepayment, name: str) -> None:
+        """Use up the approval of what is said to have arrived: nothing of the bank's own says so.
+
+        The platform's own services answer for themselves. The same repayment again uses none.
+        """
+        if request.source is not RepaymentWay.DEPOSIT or current_call().scopes is None:
+            return
+        if request.approval_id is None:
+            raise Refused("approval_required", "A second person has to confirm that the money has arrived.")
+        if self._deps.approvals is None:
+            raise Refused("approvals_not_available", "No approvals are kept here.")
+        await self._deps.approvals.consume_approval(
+            ConsumeApproval(
+                approval_id=request.approval_id,
+                consumer_id=name,
+                subject=request.claim_id,
+                action="settlement.repayment",
+                content_sha256=content_digest(replace(request, approval_id=None)),
+            )
+        )
 
     async def _repayment(self, name: str, payment_id: str | None) -> Repayment:
         async def read(connection: Connection) -> Repayment:

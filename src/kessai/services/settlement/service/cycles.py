@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
+from kessai.foundation.clock import business_date
 from kessai.foundation.db import Connection
 from kessai.foundation.errors import NotFound
 from kessai.foundation.ids import bare
 from kessai.services.settlement import store
-from kessai.services.settlement.api.cycles import GetSalesSummary, ListSalesSummaries, SalesSummaries, SalesSummary
+from kessai.services.settlement.api.cycles import (
+    GetSalesSummary,
+    ListPayeesWithoutTerms,
+    ListSalesSummaries,
+    PayeesWithoutTerms,
+    PayeeWithoutTerms,
+    SalesSummaries,
+    SalesSummary,
+)
+from kessai.services.settlement.domain.drafting import OpenSum
 from kessai.services.settlement.service.claims import ClaimDesk
 from kessai.services.settlement.service.payouts import PayoutDesk
 from kessai.services.settlement.service.statements import StatementDesk
 from kessai.services.settlement.store import cycles
 from kessai.services.settlement.store.cycles import Summary
 from kessai.services.settlement.workflows import Deps
+from kessai.services.settlement.workflows.cycle import terms_on
+
+LOOKED_AT_ONCE = 500
+"""Payees of which the merchant service is asked at a time."""
 
 
 class SummaryDesk:
@@ -40,6 +55,33 @@ class SummaryDesk:
             return summary_record(found)
 
         return await self._deps.database.transaction(store.ROLE, read)
+
+    async def list_payees_without_terms(self, request: ListPayeesWithoutTerms, /) -> PayeesWithoutTerms:
+        """Payees with money, as of today, of which the merchant service has no terms."""
+        deps, today = self._deps, business_date(self._deps.clock.now())
+        after, found = request.cursor or "", list[str]()
+        while len(found) <= request.limit:
+            page = await cycles.payees_with_money(deps.database, today, after, LOOKED_AT_ONCE)
+            known = {each.payee_id for each in await terms_on(deps, page, today)}
+            found += [each for each in page if each not in known]
+            if len(page) < LOOKED_AT_ONCE:
+                break
+            after = page[-1]
+        told = found[: request.limit]
+        sums = await deps.database.transaction(store.ROLE, lambda connection: cycles.open_sums(connection, told, today))
+        return PayeesWithoutTerms(
+            payees=[_without_terms(each, sums.get(each, [])) for each in told],
+            next_cursor=told[-1] if len(found) > len(told) else None,
+        )
+
+
+def _without_terms(payee_id: str, sums: Sequence[OpenSum]) -> PayeeWithoutTerms:
+    return PayeeWithoutTerms(
+        payee_id=payee_id,
+        since=min((each.first_day for each in sums), default=None),
+        net_minor=sum(each.net.net_minor for each in sums),
+        transactions=sum(each.transactions for each in sums),
+    )
 
 
 def summary_record(found: Summary) -> SalesSummary:

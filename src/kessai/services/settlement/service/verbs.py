@@ -20,7 +20,7 @@ from kessai.services.settlement.effects import SettlementEffects
 from kessai.services.settlement.service.cycles import CycleDesk
 from kessai.services.settlement.service.hearing import Hearing
 from kessai.services.settlement.service.intake import IntakeDesk
-from kessai.services.settlement.workflows import Deps
+from kessai.services.settlement.workflows import Approvals, Deps
 from kessai.services.settlement.workflows.feeing import decide_new, issue_due
 from kessai.services.tracer.api import Tracer
 
@@ -37,16 +37,20 @@ class SettlementService(IntakeDesk, CycleDesk):
         payment: Payment,
         tracer: Tracer,
         books: Books | None = None,
+        approvals: Approvals | None = None,
         config: SettlementConfig | None = None,
         lease_s: float = LEASE_S,
         hook: FlushHook | None = None,
         **engine: Any,
     ) -> None:
-        """`config`: an operator's own rules. Raises OperatorError where they ask for books that are not there."""
+        """`config`: an operator's own rules; `approvals`: where second persons' consent is kept.
+
+        Raises OperatorError where the rules ask for books that are not there.
+        """
         config = config or read_settlement()
         if "books" in config.reconcile and books is None:
             raise OperatorError("settlement is to be reconciled with the books, but there are none.")
-        self._deps = Deps(database, clock, merchants, payment, tracer, books, config)
+        self._deps = Deps(database, clock, merchants, payment, tracer, books, config, approvals)
         self._engine: Engine[Deps] = Engine(
             database, service=store.SCHEMA.service, deps=self._deps, clock=clock, lease_s=lease_s, hook=hook, **engine
         )

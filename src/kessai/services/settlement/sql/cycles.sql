@@ -67,22 +67,22 @@ FROM unnest($1::text[], $2::uuid[]) AS u (payee_id, cycle_id)
 WHERE d.payee_id = u.payee_id AND d.day <= $3 AND d.cycle_id IS NULL
 
 -- name: insert_clearings
-INSERT INTO settlement.clearing (payee_id, cycle_id, owner_id, kind, amount_minor, payment_id, state)
-SELECT u.payee_id, u.cycle_id, u.owner_id, u.kind, u.amount_minor, u.payment_id, 'DUE'
-FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[])
-    AS u (payee_id, cycle_id, owner_id, kind, amount_minor, payment_id)
+INSERT INTO settlement.clearing (payee_id, cycle_id, owner_id, kind, amount_minor, payment_id, part, state)
+SELECT u.payee_id, u.cycle_id, u.owner_id, u.kind, u.amount_minor, u.payment_id, u.part, 'DUE'
+FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::int[])
+    AS u (payee_id, cycle_id, owner_id, kind, amount_minor, payment_id, part)
 
 -- name: insert_payouts
 INSERT INTO settlement.payout (payee_id, payout_id, cycle_id, state, cleared_minor, carried_minor, failed_minor,
     offset_minor, payable_minor, transfer_fee_minor, amount_minor, claim_minor, pay_on, instruct_on, carried_from,
-    version, made_at, updated_at)
+    part, version, made_at, updated_at)
 SELECT u.payee_id, u.payout_id, u.cycle_id, 'MADE', u.cleared_minor, u.carried_minor, u.failed_minor, 0,
-    u.cleared_minor + u.carried_minor + u.failed_minor, 0, 0, 0, u.pay_on, u.instruct_on, u.carried_from, 0, u.made_at,
-    u.made_at
+    u.cleared_minor + u.carried_minor + u.failed_minor, 0, 0, 0, u.pay_on, u.instruct_on, u.carried_from, u.part, 0,
+    u.made_at, u.made_at
 FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::date[], $8::date[],
-    $9::date[], $10::timestamptz[])
+    $9::date[], $10::int[], $11::timestamptz[])
     AS u (payee_id, payout_id, cycle_id, cleared_minor, carried_minor, failed_minor, pay_on, instruct_on, carried_from,
-    made_at)
+    part, made_at)
 
 -- name: take_over_payouts
 UPDATE settlement.payout AS p
@@ -92,16 +92,18 @@ WHERE p.payee_id = u.payee_id AND p.payout_id = u.payout_id AND p.version = u.ve
 RETURNING p.payout_id
 
 -- name: clearings_of
-SELECT c.payee_id, c.cycle_id, c.owner_id, c.kind, c.amount_minor, c.payment_id, c.state, c.code
+SELECT c.payee_id, c.cycle_id, c.owner_id, c.kind, c.amount_minor, c.payment_id, c.state, c.code, c.part
 FROM settlement.clearing AS c
 JOIN unnest($1::text[], $2::uuid[]) AS u (payee_id, cycle_id) ON c.payee_id = u.payee_id AND c.cycle_id = u.cycle_id
-ORDER BY c.payee_id, c.cycle_id, c.owner_id
+ORDER BY c.payee_id, c.cycle_id, c.owner_id, c.part
 
 -- name: renew_clearings
 UPDATE settlement.clearing AS c
 SET state = 'DUE', code = NULL, payment_id = u.payment_id
-FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[]) AS u (payee_id, cycle_id, owner_id, payment_id)
-WHERE c.payee_id = u.payee_id AND c.cycle_id = u.cycle_id AND c.owner_id = u.owner_id AND c.state = 'REFUSED'
+FROM unnest($1::text[], $2::uuid[], $3::text[], $4::int[], $5::text[])
+    AS u (payee_id, cycle_id, owner_id, part, payment_id)
+WHERE c.payee_id = u.payee_id AND c.cycle_id = u.cycle_id AND c.owner_id = u.owner_id AND c.part = u.part
+    AND c.state = 'REFUSED'
 
 -- name: settle_clearings
 UPDATE settlement.clearing AS c
@@ -141,14 +143,26 @@ FROM settlement.daily_summary
 WHERE payee_id = $1 AND cycle_id = $2
 
 -- name: fees_by_rate
-SELECT f.tax_rate_bps, sum(CASE t.kind WHEN 'fee' THEN t.amount_minor ELSE -t.amount_minor END)::bigint AS amount_minor
+SELECT t.kind, f.tax_rate_bps, sum(t.amount_minor)::bigint AS amount_minor, min(t.settles_on) AS settled_from,
+    max(t.settles_on) AS settled_until, min(f.business_date) AS charged_from, max(f.business_date) AS charged_until
 FROM settlement.transaction_data AS t
 JOIN (
-    SELECT owner_id, payment_id, max(tax_rate_bps) AS tax_rate_bps
+    SELECT owner_id, payment_id, max(tax_rate_bps) AS tax_rate_bps, min(business_date) AS business_date
     FROM settlement.fee
     WHERE owner_id = ANY ($1::text[])
     GROUP BY owner_id, payment_id
 ) AS f ON f.owner_id = t.owner_id AND f.payment_id = t.payment_id
 WHERE t.owner_id = ANY ($1::text[]) AND t.payee_id = $2 AND t.kind IN ('fee', 'fee_refund')
     AND t.settles_on BETWEEN $3 AND $4
-GROUP BY f.tax_rate_bps
+GROUP BY t.kind, f.tax_rate_bps
+ORDER BY t.kind, f.tax_rate_bps DESC
+
+-- name: statements_issued
+SELECT version, contents, sha256, issued_at
+FROM settlement.issued_statement
+WHERE payee_id = $1::text AND cycle_id = $2::uuid
+ORDER BY version
+
+-- name: issue_statement
+INSERT INTO settlement.issued_statement (payee_id, cycle_id, version, contents, sha256, issued_at)
+VALUES ($1::text, $2::uuid, $3::int, $4::bytea, $5::text, $6::timestamptz)

@@ -65,7 +65,7 @@ FROM settlement.payout AS p
 JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
 WHERE p.payment_id = ANY ($1::text[])
 
--- name: payout_of_cycle
+-- name: payouts_of_cycle
 SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
     p.offset_minor, p.payable_minor, p.transfer_fee_minor, p.amount_minor, p.claim_minor, p.pay_on, p.instruct_on,
     p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by, p.paid_on,
@@ -73,6 +73,7 @@ SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, 
 FROM settlement.payout AS p
 JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
 WHERE p.payee_id = $1 AND p.cycle_id = $2
+ORDER BY p.part
 
 -- name: payouts_listed
 SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
@@ -129,23 +130,25 @@ ORDER BY payee_id, due_on, made_at, claim_id
 -- name: debtors
 SELECT o.payee_id, o.cycle_id, o.merchant_id, (o.net_minor - coalesce(sum(c.amount_minor), 0))::bigint AS room_minor
 FROM (
-    SELECT s.payee_id, s.cycle_id, u.payout_id, d.merchant_id, sum(d.net_minor)::bigint AS net_minor
-    FROM unnest($1::text[], $2::uuid[], $3::uuid[]) AS u (payee_id, cycle_id, payout_id)
+    SELECT s.payee_id, s.cycle_id, d.merchant_id, sum(d.net_minor)::bigint AS net_minor
+    FROM unnest($1::text[], $2::uuid[]) AS u (payee_id, cycle_id)
     JOIN settlement.sales_summary AS s ON s.payee_id = u.payee_id AND s.cycle_id = u.cycle_id
     JOIN settlement.daily_summary AS d ON d.payee_id = s.payee_id AND d.cycle_id = s.cycle_id
         AND d.day BETWEEN s.first_day AND s.last_day
     WHERE d.merchant_id <> d.payee_id AND EXISTS (
         SELECT w.claim_id FROM settlement.claim AS w WHERE w.payee_id = d.merchant_id AND w.state = 'OPEN'
     )
-    GROUP BY s.payee_id, s.cycle_id, u.payout_id, d.merchant_id
+    GROUP BY s.payee_id, s.cycle_id, d.merchant_id
     HAVING sum(d.net_minor) > 0
 ) AS o
 LEFT JOIN (
-    SELECT p.payee_id, p.amount_minor, m.about
+    SELECT p.payee_id, p.amount_minor, y.payee_id AS collector_id, y.cycle_id
     FROM settlement.claim_part AS p
     JOIN settlement.movement AS m ON m.payment_id = p.payment_id
+    JOIN settlement.payout AS y ON y.payee_id = m.owner_id
+        AND m.about = 'payout:' || replace(y.payout_id::text, '-', '')
     WHERE p.kind = 'offset' AND p.state <> 'REFUSED'
-) AS c ON c.payee_id = o.merchant_id AND c.about = 'payout:' || replace(o.payout_id::text, '-', '')
+) AS c ON c.payee_id = o.merchant_id AND c.collector_id = o.payee_id AND c.cycle_id = o.cycle_id
 GROUP BY o.payee_id, o.cycle_id, o.merchant_id, o.net_minor
 ORDER BY o.payee_id, o.cycle_id, o.merchant_id
 
@@ -225,6 +228,11 @@ RETURNING c.payee_id, c.claim_id, c.payment_id
 SELECT payment_id, state, code, processing_id, amount_minor, returned_minor
 FROM settlement.movement
 WHERE payment_id = ANY ($1::text[])
+
+-- name: is_given_back
+SELECT EXISTS (
+    SELECT payment_id FROM settlement.movement WHERE refund_of = $1::text AND state <> 'REFUSED'
+) AS back
 
 -- name: refunds_refused
 SELECT refund_of, count(*) AS refused

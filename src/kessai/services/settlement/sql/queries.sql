@@ -16,6 +16,8 @@ SET state = u.state, code = u.code, returned_minor = coalesce(u.returned_minor, 
 FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[])
     AS u (payment_id, state, code, returned_minor, refund_id, at)
 WHERE m.payment_id = u.payment_id AND m.state <> u.state
+    -- What succeeded stays so, whoever says otherwise late: a payout that was paid may come back, and nothing more.
+    AND (m.state NOT IN ('SUCCEEDED', 'CAPTURED', 'RETURNED') OR (m.state = 'CAPTURED' AND u.state = 'RETURNED'))
 RETURNING m.payment_id
 
 -- name: note_repayments
@@ -89,7 +91,7 @@ WHERE b.state = 'WAITING' AND b.owner_id = ANY ($1::text[])
 UNION ALL
 SELECT f.origin_id, 'fee_refused'
 FROM settlement.fee AS f
-WHERE f.state = 'REFUSED' AND f.owner_id = ANY ($1::text[])
+WHERE f.state = 'REFUSED' AND f.kind = 'fee' AND f.owner_id = ANY ($1::text[])
 
 -- name: unheard_by_fees
 SELECT u.transaction_id
@@ -189,6 +191,21 @@ SELECT closed_through FROM settlement.standing WHERE name = $1::text
 
 -- name: share_closed_through
 SELECT closed_through FROM settlement.standing WHERE name = $1::text FOR SHARE
+
+-- name: lock_closed_through
+SELECT closed_through FROM settlement.standing WHERE name = $1::text FOR UPDATE
+
+-- name: earlier_day_open
+SELECT min(e.day) AS day
+FROM (
+    SELECT min(t.business_date) AS day
+    FROM settlement.transaction_data AS t
+    WHERE t.settles_on IS NULL AND t.business_date > $1::date AND t.business_date < $2::date
+    UNION ALL
+    SELECT min(d.day)
+    FROM settlement.daily_summary AS d
+    WHERE d.cycle_id IS NULL AND d.day > $1::date AND d.day < $2::date
+) AS e
 
 -- name: close_through
 UPDATE settlement.standing SET closed_through = $2::date

@@ -28,10 +28,9 @@ class Debtor:
     room_minor: int
 
 
-async def debtors(connection: Connection, found: Sequence[tuple[str, str, str]]) -> list[Debtor]:
-    """Of payouts (payee, cycle, payout): the other merchants in their cycles that owe something, by id."""
-    payees, cycles, ids = [payee for payee, *_ in found], [cycle for _, cycle, _ in found], [one for *_, one in found]
-    rows = await connection.fetch(_SQL["debtors"], payees, cycles, ids)
+async def debtors(connection: Connection, found: Sequence[tuple[str, str]]) -> list[Debtor]:
+    """Of cycles (payee, cycle): the other merchants in them that owe something, by id."""
+    rows = await connection.fetch(_SQL["debtors"], [payee for payee, _ in found], [cycle for _, cycle in found])
     return [Debtor(row["cycle_id"].hex, row["merchant_id"], row["room_minor"]) for row in rows]
 
 

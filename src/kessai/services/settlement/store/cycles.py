@@ -39,6 +39,11 @@ class Summary:
     terms: PayeeTerms
     made_at: datetime
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its primary key."""
+        return self.payee_id, self.cycle_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clearing:
@@ -52,6 +57,7 @@ class Clearing:
     payment_id: str
     state: str = "DUE"
     code: str | None = None
+    part: int = 0
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -123,12 +129,43 @@ async def lines_of(connection: Connection, payee_id: str, cycle_id: str) -> list
     return await connection.fetch(_SQL["lines_of_cycle"], payee_id, cycle_id)
 
 
-async def fees_by_rate(connection: Connection, summary: Summary) -> list[tuple[int, int]]:
-    """What was charged as fees in a cycle, less what was given back: tax rate (basis points), amount with tax."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charged:
+    """What was charged as fees in a cycle, or given back of them, under one tax rate."""
+
+    given_back: bool
+    rate_bps: int
+    amount_minor: int
+    """With the tax."""
+    settled_from: date
+    settled_until: date
+    charged_from: date
+    """The day that the first of these fees belongs to."""
+    charged_until: date
+
+
+async def fees_by_rate(connection: Connection, summary: Summary) -> list[Charged]:
+    """What was charged as fees in a cycle, and what was given back, by tax rate."""
     rows = await connection.fetch(_SQL["owners_of_cycle"], summary.payee_id, summary.cycle_id)
     owners = [row["owner_id"] for row in rows]
     found = await connection.fetch(_SQL["fees_by_rate"], owners, summary.payee_id, summary.first_day, summary.last_day)
-    return [(row["tax_rate_bps"], row["amount_minor"]) for row in found]
+    return [
+        Charged(
+            given_back=row["kind"] == "fee_refund",
+            rate_bps=row["tax_rate_bps"],
+            amount_minor=row["amount_minor"],
+            settled_from=row["settled_from"],
+            settled_until=row["settled_until"],
+            charged_from=row["charged_from"],
+            charged_until=row["charged_until"],
+        )
+        for row in found
+    ]
+
+
+async def statements_issued(connection: Connection, payee_id: str, cycle_id: str) -> list[asyncpg.Record]:
+    """Every statement that was issued of a cycle, the oldest first."""
+    return await connection.fetch(_SQL["statements_issued"], payee_id, cycle_id)
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -155,6 +192,13 @@ async def insert_summaries(connection: Connection, drafts: Sequence[Draft], now:
     return {row["payee_id"] for row in found}
 
 
+async def issue_statement(
+    connection: Connection, payee_id: str, cycle_id: str, version: int, contents: bytes, sha256: str, now: datetime
+) -> None:
+    """Keep a statement as it is issued."""
+    await connection.execute(_SQL["issue_statement"], payee_id, cycle_id, version, contents, sha256, now)
+
+
 async def put_into_cycles(connection: Connection, drafts: Sequence[Draft], day: date) -> None:
     """Daily summaries of payees up to a day belong to these cycles from now on."""
     rows = [(each.payee_id, each.cycle_id) for each in drafts]
@@ -163,8 +207,8 @@ async def put_into_cycles(connection: Connection, drafts: Sequence[Draft], day: 
 
 async def insert_clearings(connection: Connection, clearings: Sequence[Clearing]) -> None:
     """Write what has to be cleared."""
-    rows = [(c.payee_id, c.cycle_id, c.owner_id, c.kind, c.amount_minor, c.payment_id) for c in clearings]
-    await connection.execute(_SQL["insert_clearings"], *_columns(rows, 6))
+    rows = [(c.payee_id, c.cycle_id, c.owner_id, c.kind, c.amount_minor, c.payment_id, c.part) for c in clearings]
+    await connection.execute(_SQL["insert_clearings"], *_columns(rows, 7))
 
 
 async def insert_payouts(connection: Connection, drafts: Sequence[Draft], now: datetime) -> None:
@@ -172,20 +216,22 @@ async def insert_payouts(connection: Connection, drafts: Sequence[Draft], now: d
     rows = [
         (
             each.payee_id,
-            each.payout_id,
+            payout_id,
             each.cycle_id,
-            each.cleared_minor,
-            each.over.carried_minor,
-            each.over.failed_minor,
+            share.cleared_minor,
+            share.carried_minor,
+            share.failed_minor,
             each.pay_on,
             each.instruct_on,
             each.over.carried_from,
+            share.part,
             now,
         )
         for each in drafts
+        for payout_id, share in each.payouts
     ]
-    await connection.execute(_SQL["insert_payouts"], *_columns(rows, 10))
-    await insert_made_steps(connection, [(each.payee_id, each.payout_id) for each in drafts], now)
+    await connection.execute(_SQL["insert_payouts"], *_columns(rows, 11))
+    await insert_made_steps(connection, [(row[0], row[1]) for row in rows], now)
 
 
 async def take_over(connection: Connection, taken: Sequence[tuple[str, str, int, str]], now: datetime) -> bool:
@@ -196,8 +242,8 @@ async def take_over(connection: Connection, taken: Sequence[tuple[str, str, int,
 
 async def renew_clearings(connection: Connection, clearings: Sequence[Clearing]) -> None:
     """Those that were refused are due again, under new payments."""
-    rows = [(each.payee_id, each.cycle_id, each.owner_id, each.payment_id) for each in clearings]
-    await connection.execute(_SQL["renew_clearings"], *_columns(rows, 4))
+    rows = [(each.payee_id, each.cycle_id, each.owner_id, each.part, each.payment_id) for each in clearings]
+    await connection.execute(_SQL["renew_clearings"], *_columns(rows, 5))
 
 
 async def settle_clearings(connection: Connection, clearings: Sequence[Clearing]) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import asyncpg
 
 from kessai.foundation.db import Connection, Database, load_queries
-from kessai.foundation.errors import Conflict
+from kessai.foundation.errors import Conflict, Refused
 from kessai.services.settlement.api.days import DailySummary, SettlementDay
 from kessai.services.settlement.store import ROLE
 
@@ -60,8 +60,28 @@ async def keep_open(connection: Connection, day: date) -> None:
         )
 
 
+async def require_in_order(connection: Connection, day: date) -> None:
+    """Keep anybody from closing days until the caller's transaction ends.
+
+    Raises Refused `earlier_day_open` while a day before it, since the last one that is closed, has transactions that
+    are to settle on it, or has begun to settle. Before any day is closed, every day may be the first.
+    """
+    through = await connection.fetchval(_sql["lock_closed_through"], DAYS)
+    earlier = None if through is None else await connection.fetchval(_sql["earlier_day_open"], through, day)
+    if earlier is not None:
+        raise Refused(
+            "earlier_day_open",
+            f"{earlier} has transactions and is not closed: settle it before {day}.",
+            day=earlier.isoformat(),
+        )
+
+
 async def close(connection: Connection, day: date, at: datetime) -> SettlementDay | None:
-    """Close a day with what is in its summaries; None: it is closed already, or a later one is."""
+    """Close a day with what is in its summaries; None: it is closed already, or a later one is.
+
+    Raises Refused `earlier_day_open`.
+    """
+    await require_in_order(connection, day)
     if await connection.fetchval(_sql["close_through"], DAYS, day) is None:
         return None
     row = await connection.fetchrow(_sql["close_day"], day, at)

@@ -62,10 +62,9 @@ async def of_payments(connection: Connection, payment_ids: Sequence[str]) -> lis
     return _payouts(await connection.fetch(_SQL["payouts_of_payments"], list(payment_ids)))
 
 
-async def of_cycle(connection: Connection, payee_id: str, cycle_id: str) -> Payout | None:
-    """The payout of a payee's cycle."""
-    found = _payouts(await connection.fetch(_SQL["payout_of_cycle"], payee_id, cycle_id))
-    return found[0] if found else None
+async def of_cycle(connection: Connection, payee_id: str, cycle_id: str) -> list[Payout]:
+    """The payout of a payee's cycle; several where it comes to more than one transfer moves."""
+    return _payouts(await connection.fetch(_SQL["payouts_of_cycle"], payee_id, cycle_id))
 
 
 async def listed(
@@ -162,6 +161,11 @@ async def refunds_refused(connection: Connection, payment_ids: Sequence[str]) ->
     """How many refunds of each of these payments were refused; those of which none was are left out."""
     rows = await connection.fetch(_SQL["refunds_refused"], list(payment_ids))
     return {row["refund_of"]: row["refused"] for row in rows}
+
+
+async def is_given_back(connection: Connection, payment_id: str) -> bool:
+    """Whether a payment was refunded, or is being refunded."""
+    return bool(await connection.fetchval(_SQL["is_given_back"], payment_id))
 
 
 async def note_answers(

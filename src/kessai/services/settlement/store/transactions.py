@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from kessai.foundation.db import Connection, Database, load_queries
+from kessai.foundation.db import Connection, Database, load_queries, plan_by_index
 from kessai.services.settlement.api.transactions import Transaction
 from kessai.services.settlement.api.words import TransactionKind, TransactionState
 from kessai.services.settlement.domain.intake import NewTransaction
@@ -58,7 +58,13 @@ class FeeOrigin(NamedTuple):
 async def record(connection: Connection, transactions: Sequence[NewTransaction]) -> None:
     """Record transactions; what is there already stays as it is."""
     if transactions:
-        await connection.execute(_sql["record_transactions"], *_columns(transactions))
+        in_order = sorted(transactions, key=_place_in_index)
+        await connection.execute(_sql["record_transactions"], *_columns(in_order))
+
+
+def _place_in_index(each: NewTransaction) -> tuple[str, int]:
+    """Rows written in the order of their key touch neighbouring pages one after the other."""
+    return each.owner_id, each.transaction_id.int
 
 
 async def fee_origins(connection: Connection, payment_ids: Sequence[str]) -> dict[str, FeeOrigin]:
@@ -69,25 +75,25 @@ async def fee_origins(connection: Connection, payment_ids: Sequence[str]) -> dic
 
 async def open_page(database: Database, until: date, after: Place, limit: int) -> list[OpenTransaction]:
     """Open transactions of days up to one, oldest day first, beyond a place."""
-    rows = await database.fetch(ROLE, _sql["open_transactions"], until, *after, limit)
+    rows = await _look_up(database, "open_transactions", until, *after, limit)
     return [OpenTransaction(*row) for row in rows]
 
 
 async def held_by_fees(database: Database, owner_ids: Sequence[str]) -> dict[UUID, str]:
     """Transactions of these owners that wait for their fee, with the reason."""
-    rows = await database.fetch(ROLE, _sql["held_by_fees"], list(owner_ids))
+    rows = await _look_up(database, "held_by_fees", list(owner_ids))
     return {row["transaction_id"]: row["reason"] for row in rows}
 
 
 async def unheard_by_fees(database: Database, found: Sequence[tuple[str, UUID]]) -> set[UUID]:
     """Which of these sales and refunds (owner, id) the fee flow has not heard of yet."""
     owners, ids = [owner for owner, _ in found], [one for _, one in found]
-    return {row["transaction_id"] for row in await database.fetch(ROLE, _sql["unheard_by_fees"], owners, ids)}
+    return {row["transaction_id"] for row in await _look_up(database, "unheard_by_fees", owners, ids)}
 
 
 async def signed_settled(database: Database, payment_ids: Sequence[str]) -> list[tuple[str, str, int]]:
     """What is settled already of these payments: payment, owner and signed amount of each transaction."""
-    rows = await database.fetch(ROLE, _sql["settled_of_payments"], list(payment_ids))
+    rows = await _look_up(database, "settled_of_payments", list(payment_ids))
     return [(row["payment_id"], row["owner_id"], row["signed_minor"]) for row in rows]
 
 
@@ -134,7 +140,7 @@ async def of_owner(
 
 async def open_ones(database: Database, until: date, after: Place, limit: int) -> list[Transaction]:
     """Open transactions in full."""
-    rows = await database.fetch(ROLE, _sql["open_transactions_in_full"], until, *after, limit)
+    rows = await _look_up(database, "open_transactions_in_full", until, *after, limit)
     return [transaction_of(row) for row in rows]
 
 
@@ -166,6 +172,17 @@ def transaction_of(row: asyncpg.Record) -> Transaction:
         payee_id=row["payee_id"],
         settles_on=row["settles_on"],
     )
+
+
+async def _look_up(database: Database, name: str, *arguments: object) -> list[asyncpg.Record]:
+    """Rows by index, page after page: a morning's table has no statistics yet, and by those it would be read whole
+    and sorted for every page."""
+
+    async def look(connection: Connection) -> list[asyncpg.Record]:
+        await plan_by_index(connection)
+        return await connection.fetch(_sql[name], *arguments)
+
+    return await database.transaction(ROLE, look)
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
 from kessai.services.books.api import Books
+from kessai.services.identity.api import Approval, ConsumeApproval
 from kessai.services.merchant.api import Merchant
 from kessai.services.payment.api import Payment
 from kessai.services.settlement.domain.configuration import SettlementConfig
@@ -16,7 +17,15 @@ from kessai.services.tracer.api import Tracer
 if TYPE_CHECKING:
     from kessai.sdk.workflow import Engine
 
-__all__ = ["Deps"]
+__all__ = ["Approvals", "Deps"]
+
+
+class Approvals(Protocol):
+    """Where a second person's consent is kept; identity's door is one."""
+
+    async def consume_approval(self, request: ConsumeApproval, /) -> Approval:
+        """Use an approval up for one act; idempotent by its consumer. Refuses one that is not for this very content."""
+        ...
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -30,6 +39,7 @@ class Deps:
     tracer: Tracer
     books: Books | None
     config: SettlementConfig
+    approvals: Approvals | None = None
     running: Engine[Deps] | None = None
     """This process's executor, for work that begins further work."""
 

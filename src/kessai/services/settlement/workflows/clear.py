@@ -97,7 +97,8 @@ async def _clear(activity: Activity[Deps], found: Sequence[Payout]) -> list[Payo
 
 async def _write_down(connection: Connection, found: Sequence[Payout], now: datetime) -> list[Clearing]:
     """What has to be cleared; of it what is due is written down as movements, that which was refused under new ids."""
-    clearings = await cycles.clearings_of(connection, [(each.payee_id, each.cycle_id) for each in found])
+    of = list(dict.fromkeys((each.payee_id, each.cycle_id) for each in found))  # a cycle may have several payouts
+    clearings = await cycles.clearings_of(connection, of)
     clearings = [_renewed(each) if each.state == REFUSED else each for each in clearings]
     await cycles.renew_clearings(connection, [each for each in clearings if each.code == "renewed"])
     await write_down(connection, [_movement(each) for each in clearings if each.state == DUE], now)

@@ -122,7 +122,8 @@ def _clearings(each: Draft) -> list[Clearing]:
             owner_id=due.owner_id,
             kind=due.kind,
             amount_minor=due.amount_minor,
-            payment_id=payment_id_of(due.kind, each.cycle_id, due.owner_id),
+            payment_id=payment_id_of(due.kind, each.cycle_id, due.owner_id, *([str(due.part)] if due.part else [])),
+            part=due.part,
         )
         for due in each.dues
     ]

@@ -129,11 +129,15 @@ async def is_open(activity: Activity[Deps], day: Day) -> bool:
 
 
 async def await_feeds(activity: Activity[Deps], day: Day) -> bool:
-    """Wait until everything of a day was heard. Raises Invalid `day_not_over`, Unavailable `feed_behind`."""
+    """Wait until everything of a day was heard.
+
+    Raises Invalid `day_not_over`, Refused `earlier_day_open`, Unavailable `feed_behind`.
+    """
     deps = activity.deps
     if deps.clock.now() < first_after(day.day):
         raise Invalid("day_not_over", f"{day.day} is not over yet.", day=day.day.isoformat())
     await require_told(deps, day.day)
+    await deps.database.transaction(store.ROLE, lambda connection: days.require_in_order(connection, day.day))
     return True
 
 

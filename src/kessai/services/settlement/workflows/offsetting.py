@@ -56,7 +56,8 @@ async def _decide_offsets(deps: Deps, cleared: Sequence[Payout], now: datetime) 
 
 
 async def _decide(connection: Connection, found: Sequence[Payout], now: datetime) -> list[Payout]:
-    await claims.insert(connection, [_claim(each, now) for each in found if each.shortfall_minor])
+    short = {claim.claim_id: claim for claim in (_claim(each, now) for each in found if each.shortfall_minor)}
+    await claims.insert(connection, list(short.values()))
     owed = await _owed(connection, found)
     were = _versions(owed.claims.values())
     parts, changed, same, written = list[ClaimPart](), list[Payout](), list[Payout](), list[Movement]()
@@ -68,9 +69,8 @@ async def _decide(connection: Connection, found: Sequence[Payout], now: datetime
         payment_id, total = payment_id_of(KIND, each.payout_id, str(each.version)), offset_total(taken)
         changed.append(with_offset(each, each.offset_minor + total, payment_id))
         written.append(_movement(each, debtor_id, payment_id, total))
-        for part in taken:
-            owed.speak_for(part)
-            parts.append(_part(debtor_id, part, payment_id))
+        owed.speak_for(each, debtor_id, taken)
+        parts += (_part(debtor_id, part, payment_id) for part in taken)
     await _write_claims(connection, [owed.claims[part.claim_id] for part in parts], were)
     await claims.insert_parts(connection, parts, now)
     await write_down(connection, written, now)
@@ -85,6 +85,7 @@ class _Owed:
     def __init__(self, found: Sequence[Claim], children: Sequence[Debtor]) -> None:
         self.claims = {each.claim_id: each for each in found}
         self._debtors = children
+        self._room = {(each.cycle_id, each.debtor_id): each.room_minor for each in children}
 
     def of(self, debtor_id: str) -> list[Claim]:
         """The claims of one, the oldest first."""
@@ -97,18 +98,22 @@ class _Owed:
             return payout.payee_id, taken
         for debtor in self._debtors:
             if debtor.cycle_id == payout.cycle_id:
-                room = min(payout.payable_minor, debtor.room_minor)
+                room = min(payout.payable_minor, self._room[debtor.cycle_id, debtor.debtor_id])
                 if taken := offset(room, [each.open_part for each in self.of(debtor.debtor_id)]):
                     return debtor.debtor_id, taken
         return payout.payee_id, []
 
-    def speak_for(self, part: Owed) -> None:
-        """So much of a claim is about to be settled."""
-        self.claims[part.claim_id] = spoken_for(self.claims[part.claim_id], part.owed_minor)
+    def speak_for(self, payout: Payout, debtor_id: str, taken: Sequence[Owed]) -> None:
+        """So much of claims is about to be settled, and of what a debtor's own sales leave room for."""
+        for part in taken:
+            self.claims[part.claim_id] = spoken_for(self.claims[part.claim_id], part.owed_minor)
+        if (key := (payout.cycle_id, debtor_id)) in self._room:
+            self._room[key] -= offset_total(taken)
 
 
 async def _owed(connection: Connection, found: Sequence[Payout]) -> _Owed:
-    children = await claims.debtors(connection, [(each.payee_id, each.cycle_id, each.payout_id) for each in found])
+    of = list(dict.fromkeys((each.payee_id, each.cycle_id) for each in found))  # a cycle may have several payouts
+    children = await claims.debtors(connection, of)
     who = {each.payee_id for each in found} | {each.debtor_id for each in children}
     return _Owed(await claims.open_ones(connection, sorted(who)), children)
 

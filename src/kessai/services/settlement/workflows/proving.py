@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from uuid import UUID
 
-from kessai.services.books.api import Journal, JournalLine, ListJournals, Side
+from kessai.foundation.clock import SystemClock
+from kessai.services.books.api import Journal, JournalLine, JournalsOfPayments, Side
 from kessai.services.settlement.domain.reconciling import BooksProof, booked_of, not_proved
 from kessai.services.settlement.store import transactions
 from kessai.services.settlement.store.transactions import OpenTransaction
@@ -15,10 +16,8 @@ from kessai.services.settlement.workflows.feeing import payees_of
 from kessai.services.tracer.api import ListVerdicts, ProcessingVerdict
 
 VERDICTS_AT_ONCE = 1_000
-JOURNALS_AT_ONCE = 1_000
-BOOKED_WITHIN = timedelta(days=3)
-"""A journal may be booked on a later day than its event's, where that month was closed already: then it is not found
-here, and the transaction stays open until the tracer's verdict alone is asked for."""
+PAYMENTS_AT_ONCE = 1_000
+"""Of which the books are asked for all journals, on whatever day they were booked."""
 UNKNOWN, NOT_DECIDED = "merchant_unknown", "fee_not_decided"
 _CHARGED = ("sale", "refund")
 """Of which the fee flow hears by itself: what is late may be told to it later than to the other."""
@@ -62,12 +61,13 @@ async def judge(deps: Deps, page: Sequence[OpenTransaction], payees: Payees) -> 
     unheard = await transactions.unheard_by_fees(deps.database, sold)
     fees |= dict.fromkeys(unheard, NOT_DECIDED)
     await payees.learn(page)
-    judged = Judged()
+    judged, now = Judged(), SystemClock().now()
+    margin = timedelta(seconds=deps.config.waiting.margin_s)
     for each in page:
         merchant_id, payee_id = payees.of(each)
         reason = None
         if verdicts is not None:
-            reason = not_proved(verdicts.get(each.processing_id), each.told_at)
+            reason = not_proved(verdicts.get(each.processing_id), each.told_at, now=now, margin=margin)
         if reason is None and books is not None:
             reason = books.not_booked(each.payment_id, each.owner_id, each.signed_minor)
         if reason is None and fees:
@@ -95,32 +95,26 @@ async def _verdicts(deps: Deps, page: Sequence[OpenTransaction]) -> dict[str, Pr
 
 async def _books(deps: Deps, page: Sequence[OpenTransaction]) -> BooksProof:
     """What the books have of these payments, less what settled transactions have used up already."""
-    payments = {each.payment_id for each in page}
-    first, last = min(each.business_date for each in page), max(each.business_date for each in page)
-    lines = [
+    payments = list(dict.fromkeys(each.payment_id for each in page))
+    booked = booked_of(
         (journal.payment_id, line.owner, _signed(line))
-        async for journal in _journals(deps, first, last + BOOKED_WITHIN)
-        if journal.payment_id in payments
+        for journal in await _journals(deps, payments)
         for line in journal.lines
-        if line.account_type == deps.config.intake.account_type
-    ]
-    booked = booked_of(lines)
-    for payment_id, owner_id, signed in await transactions.signed_settled(deps.database, list(payments)):
+        if journal.payment_id is not None and line.account_type == deps.config.intake.account_type
+    )
+    for payment_id, owner_id, signed in await transactions.signed_settled(deps.database, payments):
         if (payment_id, owner_id) in booked:
             booked[payment_id, owner_id][signed] -= 1
     return BooksProof(booked)
 
 
-async def _journals(deps: Deps, since: date, until: date) -> AsyncIterator[Journal]:
+async def _journals(deps: Deps, payment_ids: Sequence[str]) -> list[Journal]:
     assert deps.books is not None, "the service checks it"
-    cursor = None
-    while True:
-        request = ListJournals(since=since, until=until, limit=JOURNALS_AT_ONCE, cursor=cursor)
-        page = await deps.books.list_journals(request)
-        for each in page.journals:
-            yield each
-        if (cursor := page.next_cursor) is None:
-            return
+    found: list[Journal] = []
+    for at in range(0, len(payment_ids), PAYMENTS_AT_ONCE):
+        request = JournalsOfPayments(payment_ids=list(payment_ids[at : at + PAYMENTS_AT_ONCE]))
+        found += (await deps.books.list_journals_of_payments(request)).journals
+    return found
 
 
 def _signed(line: JournalLine) -> int:

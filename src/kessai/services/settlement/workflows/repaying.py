@@ -8,7 +8,8 @@ the tracer is told of, bears that name too, and the payment's own id as soon as 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
+from typing import ClassVar
 
 from kessai.foundation.call import current_call
 from kessai.foundation.contract import Message
@@ -36,12 +37,16 @@ _ENDS = (PaymentState.CAPTURED, PaymentState.REFUSED, PaymentState.CANCELED, Pay
 class RepayOrder(Message, frozen=True):
     """What is repaid of which claim, and how."""
 
+    appended: ClassVar = ("debit_on",)
+
     name: str
     """The repayment's own: the reference of its payment."""
     claim_id: str
     amount_minor: int
     source: str
     bank_account_id: str | None
+    debit_on: date | None = None
+    """The day whose file of the bank it goes with; None: at once."""
 
 
 class Paid(Message, frozen=True):
@@ -126,6 +131,7 @@ async def pay_back(activity: Activity[Deps], asked: tuple[RepayOrder, str]) -> P
         source=order.source,
         instrument_id=order.bank_account_id,
         reference=order.name,
+        debit_on=order.debit_on,
     )
     try:
         with within(await _processing_of(activity.deps, order)):

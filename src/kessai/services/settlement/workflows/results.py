@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+import structlog
+
 from kessai.foundation.clock import business_date
 from kessai.foundation.db import Connection
 from kessai.services.payment.api import Action, PaymentStateChanged
-from kessai.services.settlement.domain.payouts import Payout, PayoutState, after_event
+from kessai.services.settlement.domain.payouts import PAID_AFTER_ALL, Payout, PayoutState, after_event, paid_twice
 from kessai.services.settlement.store import movements, payouts
 from kessai.services.settlement.store.movements import Ending
 from kessai.services.settlement.store.payouts import Known
@@ -17,6 +19,9 @@ from kessai.services.settlement.workflows.asking import announce
 from kessai.services.settlement.workflows.offsetting import contended, end_parts
 from kessai.services.settlement.workflows.repaying import note_repayments
 
+log = structlog.get_logger(__name__)
+
+FEE_BACK = "transfer_fee_given_back"
 PAYOUT, REPAYMENT = "payout", "claim_repayment"
 AFTER = {
     Action.CAPTURE: PayoutState.PAID,
@@ -42,11 +47,31 @@ async def _hear_of_payouts(connection: Connection, told: Sequence[PaymentStateCh
         was = found[event.payment_id]
         after = after_event(was, AFTER[event.action], event.code, business_date(event.occurred_at))
         if after is not None:
+            after = await _with_fee(connection, was, after)
             await _write_payout(connection, after, now)
+            await _stop_next(connection, after, now)
             found[event.payment_id] = replace(after, version=after.version + 1)
         await movements.end(connection, [_ending(event)], now)
     if ours:
         await announce(connection, [each.processing_id for each in ours], now, entry=False)
+
+
+async def _with_fee(connection: Connection, was: Payout, after: Payout) -> Payout:
+    """One that was paid after all says, too, whether its transfer fee has gone back meanwhile."""
+    if after.reason != PAID_AFTER_ALL or was.fee_payment_id is None:
+        return after
+    back = await payouts.is_given_back(connection, was.fee_payment_id)
+    return replace(after, reason=f"{PAID_AFTER_ALL}:{FEE_BACK}") if back and after.state is PayoutState.PAID else after
+
+
+async def _stop_next(connection: Connection, after: Payout, now: datetime) -> None:
+    """Hold the payout that took over what was paid after all: the same money would go out again."""
+    if after.state is not PayoutState.FAILED or after.reason != PAID_AFTER_ALL or after.taken_by is None:
+        return
+    log.error("payout_paid_after_all", payout_id=f"spo_{after.payout_id}", taken_by=f"spo_{after.taken_by}")
+    for following in await payouts.by_ids(connection, [after.taken_by]):
+        if (held := paid_twice(following, after.payout_id)) is not None:
+            await _write_payout(connection, held, now)
 
 
 async def _write_payout(connection: Connection, payout: Payout, now: datetime) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
+from kessai.foundation.clock import business_date
 from kessai.foundation.db import Connection
 from kessai.foundation.errors import NotFound
 from kessai.foundation.ids import bare
@@ -15,13 +18,17 @@ from kessai.services.settlement.api.statements import (
     ClaimInvoice,
     GetClaimInvoice,
     GetStatement,
+    ListStatementVersions,
     Statement,
     StatementFile,
     StatementForm,
+    StatementVersion,
+    StatementVersions,
 )
 from kessai.services.settlement.domain.cycle_rules import CycleRules, cycle_rules
+from kessai.services.settlement.domain.payouts import PayoutState
 from kessai.services.settlement.service.claims import claim_of
-from kessai.services.settlement.service.statements.contents import invoice_of, statement_of
+from kessai.services.settlement.service.statements.contents import invoice_of, says_the_same, statement_of
 from kessai.services.settlement.service.statements.page import pdf_bytes
 from kessai.services.settlement.service.statements.separated import csv_text
 from kessai.services.settlement.store import cycles, payouts
@@ -34,6 +41,9 @@ _MEDIA_TYPES = {
 }
 
 
+_decode = msgspec.json.Decoder(Statement).decode
+
+
 class StatementDesk:
     """明細."""
 
@@ -42,18 +52,56 @@ class StatementDesk:
     """Who issues, and at what tax rate; an operator's own take its place."""
 
     async def get_statement(self, request: GetStatement, /) -> StatementFile:
-        """A payee's statement of a cycle."""
+        """A payee's statement of a cycle: one that was issued, or as things are now."""
+        now = self._deps.clock.now()
+        found = await self._deps.database.transaction(
+            store.ROLE, lambda connection: self._statement(connection, request, now), isolation="repeatable_read"
+        )
+        turn = f"_v{found.version}" if found.version > 1 else ""
+        file = _file(found, request.format, f"statement_{found.payee_id}_{found.last_day}{turn}")
+        return replace(file, version=found.version)
+
+    async def list_statement_versions(self, request: ListStatementVersions, /) -> StatementVersions:
+        """What was issued of a payee's cycle."""
+        rows = await self._deps.database.transaction(
+            store.ROLE,
+            lambda connection: cycles.statements_issued(connection, request.payee_id, bare(request.cycle_id)),
+        )
+        return StatementVersions(
+            versions=[
+                StatementVersion(
+                    version=row["version"],
+                    issued_on=business_date(row["issued_at"]),
+                    issued_at=row["issued_at"],
+                    sha256=row["sha256"],
+                )
+                for row in rows
+            ]
+        )
+
+    async def _statement(self, connection: Connection, request: GetStatement, now: datetime) -> Statement:
+        """The one that is asked for; what is told for the first time, or has changed since, is issued."""
         cycle_id = bare(request.cycle_id)
-
-        async def read(connection: Connection) -> Statement:
-            summary = await cycles.summary_of(connection, request.payee_id, cycle_id)
-            payout = await payouts.of_cycle(connection, request.payee_id, cycle_id)
-            if summary is None or payout is None:
-                raise NotFound("sales_summary_not_found", "There is no such cycle.", cycle_id=request.cycle_id)
-            return await statement_of(connection, summary, payout, self.rules)
-
-        found = await self._deps.database.transaction(store.ROLE, read, isolation="repeatable_read")
-        return _file(found, request.format, f"statement_{found.payee_id}_{found.last_day}")
+        summary = await cycles.summary_of(connection, request.payee_id, cycle_id)
+        paid = await payouts.of_cycle(connection, request.payee_id, cycle_id)
+        if summary is None or not paid:
+            raise NotFound("sales_summary_not_found", "There is no such cycle.", cycle_id=request.cycle_id)
+        issued = [_decode(row["contents"]) for row in await cycles.statements_issued(connection, *summary.key)]
+        if request.version is not None:
+            if request.version > len(issued):
+                raise NotFound("statement_not_found", f"Version {request.version} was not issued.")
+            return issued[request.version - 1]
+        current = await statement_of(connection, summary, paid, self.rules, business_date(now))
+        if any(each.state is PayoutState.MADE for each in paid):
+            return current
+        if issued and says_the_same(issued[-1], current):
+            return issued[-1]
+        version = len(issued) + 1
+        current = replace(current, version=version, corrects=version - 1 if issued else None)
+        contents = msgspec.json.encode(current)
+        digest = hashlib.sha256(contents).hexdigest()
+        await cycles.issue_statement(connection, *summary.key, version, contents, digest, now)
+        return current
 
     async def get_claim_invoice(self, request: GetClaimInvoice, /) -> StatementFile:
         """The invoice of what a payee owes."""

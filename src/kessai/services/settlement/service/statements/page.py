@@ -23,6 +23,7 @@ _SIZE, _LINE = 7.5, 11.0
 _FIGURES_WIDTH = 300.0
 _LINE_WIDTHS = (46, 92, 46, 52, 46, 48, 46, 42, 54, 26, 17)
 _TAX_WIDTHS = (60, 80, 80, 80)
+_RETURN_WIDTHS = (60, 60, 60, 60, 110, 110)
 
 
 def pdf_bytes(of: Statement | ClaimInvoice) -> bytes:
@@ -33,6 +34,8 @@ def pdf_bytes(of: Statement | ClaimInvoice) -> bytes:
     page.pairs(words.figures(of), _FIGURES_WIDTH)
     if isinstance(of, Statement):
         page.table(words.TAXES, words.tax_rows(of), _TAX_WIDTHS)
+        if of.returns:
+            page.table(words.RETURNS, words.return_rows(of), _RETURN_WIDTHS)
         page.table(words.LINES, words.lines(of), _LINE_WIDTHS)
     page.close()
     return out.getvalue()
@@ -129,7 +132,8 @@ def _canvas(title: str, of: Statement | ClaimInvoice, out: io.BytesIO) -> Any:
     canvas.setLineWidth(0.3)
     issued = datetime.combine(of.issued_on, time(), UTC)
     document = canvas._doc  # the library takes a file's date and identity from its own clock
-    document.signature = hashlib.sha256(f"{of.cycle_id} {issued.isoformat()}".encode())
+    version = of.version if isinstance(of, Statement) else 1
+    document.signature = hashlib.sha256(f"{of.cycle_id} {issued.isoformat()} {version}".encode())
     stamp = document._timeStamp
     stamp.t, stamp.lt, stamp.YMDhms = issued.timestamp(), issued.timetuple(), issued.timetuple()[:6]
     stamp.dhh, stamp.dmm, stamp.tzname = 9, 0, "JST"

@@ -22,6 +22,8 @@ def csv_text(of: Statement | ClaimInvoice) -> str:
         writer.writerow([name, _safe(value)])
     if statement is not None:
         writer.writerows(_table(words.TAXES, words.tax_rows(statement)))
+        if statement.returns:
+            writer.writerows(_table(words.RETURNS, words.return_rows(statement)))
         writer.writerows(_table(words.LINES, words.lines(statement)))
     return BYTE_ORDER_MARK + out.getvalue()
 

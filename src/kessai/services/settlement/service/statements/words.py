@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import date
 from typing import TypeAlias
 
-from kessai.services.settlement.api.statements import ClaimInvoice, Statement, TaxLine
+from kessai.services.settlement.api.statements import ClaimInvoice, ReturnLine, Statement, TaxLine
 
 Cell: TypeAlias = str | int | date
 RATE_EXEMPT = "非課税"
-STATEMENT, INVOICE = "精算明細書 兼 適格請求書", "請求書"
+STATEMENT, INVOICE = "精算明細書 兼 適格請求書・適格返還請求書", "請求書"
 LINES = ("日付", "加盟店", "決済方法", "売上", "返金", "手数料", "手数料返金", "調整", "差引", "件数", "うち遅延")
 TAXES = ("税率", "税込額", "税抜額", "消費税額")
+RETURNS = ("返還 税率", "税込額", "税抜額", "消費税額", "返還日", "元の取引日")
 
 
 def heading(of: Statement | ClaimInvoice) -> list[tuple[str, Cell]]:
@@ -24,6 +25,7 @@ def heading(of: Statement | ClaimInvoice) -> list[tuple[str, Cell]]:
         ("加盟店ID", of.recipient.id or ""),
         ("宛先の登録番号", of.recipient.registration_number or ""),
         ("対象期間", f"{of.first_day} – {of.last_day}"),
+        *([("版", _version(of))] if isinstance(of, Statement) else []),
     ]
 
 
@@ -82,7 +84,33 @@ def tax_rows(of: Statement) -> list[list[Cell]]:
     return [[rate_text(each), each.gross_minor, each.base_minor, each.tax_minor] for each in of.taxes]
 
 
-def rate_text(line: TaxLine) -> str:
+def return_rows(of: Statement) -> list[list[Cell]]:
+    """What was given back of fees, in the order of `RETURNS`."""
+    return [
+        [
+            rate_text(each),
+            each.gross_minor,
+            each.base_minor,
+            each.tax_minor,
+            _days(each.returned_from, each.returned_until),
+            _days(each.charged_from, each.charged_until),
+        ]
+        for each in of.returns
+    ]
+
+
+def _days(first: date, last: date) -> str:
+    return f"{first}" if first == last else f"{first} – {last}"
+
+
+def _version(of: Statement) -> str:
+    """`1`; `2 (1 の訂正)`; one that is not issued yet says so."""
+    if not of.version:
+        return "未発行"
+    return f"{of.version}" if of.corrects is None else f"{of.version} ({of.corrects} の訂正)"
+
+
+def rate_text(line: TaxLine | ReturnLine) -> str:
     """`10%`, `8%`, 非課税."""
     whole, part = divmod(line.rate_bps, 100)
     return RATE_EXEMPT if line.rate_bps == 0 else f"{whole}%" if not part else f"{whole}.{part:02d}%"

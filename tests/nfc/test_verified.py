@@ -13,6 +13,8 @@ from kessai.apps.verify.nfc import check_nfc, verify_sealed
 from kessai.foundation.db import Connection, Database
 from kessai.foundation.ids import new_hex
 from kessai.services.ledger.api import CreateExchange, Leg
+from kessai.services.nfc.domain.decide import Abandon
+from kessai.services.nfc.service.repairing import real_now
 from kessai.services.payment.api import CreatePayment
 from tests.nfc import lives
 from tests.nfc.tampering import TABLES, Tamper, columns_of, copies_of, rows_of
@@ -115,6 +117,16 @@ async def test_what_a_clearing_line_made_is_as_the_line_says(world: WholeWorld) 
             assert await tamper.tried(connection, lambda: looked(world, connection)), tamper.name
     finally:
         await connection.close()
+
+
+async def test_a_refund_that_was_given_up_after_it_was_approved_leaves_no_approval_code(world: WholeWorld) -> None:
+    _, card = await world.holder(funds=5_000)
+    message = await world.request(card, 300, processing="refund")
+    assert (await world.ask(message)).response == "00"
+    (row,) = await world.database.fetch(None, "SELECT authorization_id FROM nfc.id_authorization")
+    given_up = Abandon(row["authorization_id"].hex, message, world.clock.now(), real_now(), told=True)
+    await world.desk.journal.submit(given_up)
+    assert await world.findings() == []
 
 
 async def test_what_an_insider_moves_by_the_payment_service_or_the_ledger_is_found(world: WholeWorld) -> None:

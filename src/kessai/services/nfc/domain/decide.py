@@ -197,6 +197,7 @@ def abandon(page: Page, command: Abandon) -> Authorization:
     if row.plan is None:  # nothing moves for it before the clearing
         told = None if command.message is None else answer_to(command.message, R.ISSUER_UNAVAILABLE)
         after = replace(row, state=S.REVERSED, stands_minor=0, response=R.ISSUER_UNAVAILABLE, answer=told)
+        after = replace(after, approval_code=None)
         return page.put(after, command.now)
     return page.put(_late(page, row, command.message, command.real_now), command.now)
 

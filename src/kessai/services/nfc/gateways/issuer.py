@@ -27,6 +27,11 @@ class Issuance:
 class CardIssuer(Protocol):
     """What the service needs of an issuer."""
 
+    @property
+    def configured(self) -> bool:
+        """Whether there is an issuer to ask."""
+        ...
+
     async def send(self, file_id: str, content: bytes, now: datetime) -> Issuance:
         """Hand a request file over; handing over the same again changes nothing."""
         ...
@@ -55,6 +60,11 @@ class HttpIssuer:
 
     def __init__(self, destination: Destination | None) -> None:
         self._outbound = None if destination is None else Outbound(destination)
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is an issuer to ask."""
+        return self._outbound is not None
 
     async def send(self, file_id: str, content: bytes, now: datetime) -> Issuance:
         """Hand a request file over."""

@@ -147,6 +147,11 @@ class IssueDesk:
 
     # -- for jobs -------------------------------------------------------------------------------------------------
 
+    @property
+    def has_issuer(self) -> bool:
+        """Whether there is an issuer to ask for cards."""
+        return self._issuer.configured
+
     async def replenish(self, day: date) -> IssueBatch | None:
         """Ask for as many cards as a pool that runs low lacks, once a day; None when it does not."""
         batch_id = derived_hex("nfc.issue", day.isoformat())

@@ -50,6 +50,11 @@ class AuthorizationWork(Protocol):
 class CardWork(Protocol):
     """What the service does for cards, their pool and their devices."""
 
+    @property
+    def has_issuer(self) -> bool:
+        """Whether there is an issuer to ask for cards."""
+        ...
+
     async def get_pool(self, request: GetPool, /) -> PoolStanding:
         """How full the pool is."""
         ...

@@ -24,15 +24,19 @@ ONE_DAY = timedelta(days=1)
 
 
 async def first_to_issue(deps: Deps, since: date, until: date) -> date | None:
-    """The last day, while the pool runs low and not enough is on order."""
+    """The last day, while the pool runs low and not enough is on order, where there is an issuer to ask."""
     del since
+    if not deps.cards.has_issuer:
+        return None
     standing = await deps.cards.get_pool(GetPool())
     return until if standing.free + standing.on_order < standing.low_water else None
 
 
 async def first_to_import(deps: Deps, since: date, until: date) -> date | None:
-    """The last day, while a batch is not finished."""
+    """The last day, while a batch is not finished, where there is an issuer to ask."""
     del since
+    if not deps.cards.has_issuer:
+        return None
 
     async def read(connection: Connection) -> bool:
         return bool(await pool.batches_open(connection, pool.FIRST, 1))

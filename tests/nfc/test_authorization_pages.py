@@ -74,7 +74,7 @@ async def test_a_crowd_whose_oldest_waits_for_long_takes_nobody_more() -> None:
 
 
 async def test_what_nobody_was_asked_for_is_declined_and_leaves_nothing_to_undo(world: WireWorld) -> None:
-    page, message = await _instructed(world)
+    page, message = await instructed(world)
     ((authorization_id, row),) = page.rows.items()
     assert row is not None
     now = world.clock.now()
@@ -83,7 +83,7 @@ async def test_what_nobody_was_asked_for_is_declined_and_leaves_nothing_to_undo(
 
 
 async def test_what_was_held_after_it_was_declined_unasked_is_undone(world: WireWorld) -> None:
-    page, message = await _instructed(world)
+    page, message = await instructed(world)
     ((authorization_id, row),) = page.rows.items()
     assert row is not None
     now = world.clock.now()
@@ -98,7 +98,7 @@ async def test_what_was_held_after_it_was_declined_unasked_is_undone(world: Wire
     assert after.payment_id == "idc_one"
 
 
-async def _instructed(world: WireWorld) -> tuple[Page, iso8583.Message]:
+async def instructed(world: WireWorld) -> tuple[Page, iso8583.Message]:
     """A page with an authorization that waits for the payment service, made of one that was approved."""
     await world.serve()
     customer_id, card = await world.holder(funds=1_000)

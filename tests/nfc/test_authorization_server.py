@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from kessai.apps import nfc_server
 from kessai.apps.nfc_server import NfcServer, peer, tls_of
 from kessai.foundation.db import Database
 from kessai.sdk import iso8583
@@ -189,6 +190,27 @@ async def test_what_goes_silent_or_does_not_sign_on_is_closed() -> None:
     assert server.counts["closed_silent"] == 2
     for each in (mute_writer, writer):
         each.close()
+    await server.stop()
+
+
+async def test_a_connection_that_takes_no_answers_does_not_stay_when_it_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nfc_server, "SWEEP_S", 0.05)
+    server = NfcServer(Slow(), replace(WIRE, unsigned_s=0.1, silent_s=0.1))
+    reader, writer = await asyncio.open_connection("127.0.0.1", await server.start())
+    while not server.lines:
+        await asyncio.sleep(0.01)
+    (line,) = server.lines
+    transport = line._transport  # pyright: ignore[reportPrivateUsage]
+    assert transport is not None
+    transport.write(b"0" * 50_000_000)  # more than the system takes for one that reads nothing
+    async with asyncio.timeout(20):
+        while server.lines:
+            await asyncio.sleep(0.01)
+    assert server.counts["closed_silent"] == 1
+    writer.close()
+    del reader
     await server.stop()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import date, datetime
 
 import pytest
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from kessai.services.nfc.api.clearing import (
     ListClearingFindings,
 )
 from kessai.services.nfc.domain.clearing_file import FileWrong, ReadFile, read_clearing
-from kessai.services.nfc.gateways.clearing import ListedFile
+from kessai.services.nfc.gateways.clearing import HttpClearing, ListedFile
 from kessai.simulators.cardnetwork.records import Cleared
 from kessai.simulators.faults import Fault
 from tests.nfc.clearing_world import ClearingWorld, asked, opened
@@ -203,6 +203,36 @@ async def test_a_sequence_that_was_left_out_is_noticed(clearing: ClearingWorld) 
     await clearing.clear()
     assert [each.sequence for each in await clearing.files()] == [3, 2, 1]
     assert await clearing.findings() == []
+
+
+async def test_a_file_that_is_listed_and_not_there_is_noticed_until_it_comes(
+    clearing: ClearingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clearing.close_day()
+    await clearing.clear()
+    absent = clearing.close_day()
+    clearing.close_day()
+    read = HttpClearing.file
+
+    async def file(network: HttpClearing, file_id: str, now: datetime) -> bytes | None:
+        return None if file_id == absent.id else await read(network, file_id, now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HttpClearing, "file", file)
+        await clearing.clear()
+        await clearing.clear()
+        (found,) = await clearing.findings()
+        assert (found.kind, found.about, found.file_id) == ("sequence_gap", "2", None)
+    await clearing.clear()
+    assert [each.sequence for each in await clearing.files()] == [3, 2, 1]
+    assert await clearing.findings() == []
+
+
+def test_a_line_that_names_its_card_by_its_number_is_not_kept() -> None:
+    number = "9990000000000011"
+    read = read_clearing(content(detail(1), detail(2, card=number), total=1_400), "f-1")
+    assert [(each.line, each.position, each.code) for each in read.wrong] == [(3, 9, "reference_wrong")]
+    assert number not in repr(read)
 
 
 async def test_a_line_that_cannot_be_read_leaves_the_others_cleared(clearing: ClearingWorld) -> None:

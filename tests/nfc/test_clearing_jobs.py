@@ -11,7 +11,8 @@ from kessai.foundation.db import Database
 from kessai.foundation.errors import Unavailable, Unknown
 from kessai.foundation.vault import new_vault_key
 from kessai.sdk import jobs
-from kessai.services.nfc.api import AuthenticateDevice, GetPool
+from kessai.services.nfc.api import AuthenticateDevice, BatchState, GetPool, RequestCards
+from kessai.services.nfc.gateways import HttpIssuer
 from kessai.services.nfc.jobs import NFC_JOBS
 from kessai.simulators.cardnetwork.records import IssueFate
 from tests.nfc.clearing_world import ClearingWorld, asked
@@ -70,6 +71,18 @@ async def test_cards_are_asked_for_once_a_day_and_imported(world: WholeWorld) ->
     assert (pool.free, pool.on_order) == (full, 0)
     assert not await busy(world, "nfc.import")
     assert (await world.job("nfc.import")).done == 0
+
+
+async def test_without_an_issuer_no_cards_are_asked_for_and_no_files_looked_for(world: WholeWorld) -> None:
+    world.service = world.another_process(issuer=HttpIssuer(None))
+    await world.service.clearing.open()
+    assert not await busy(world, "nfc.issue")
+    batch = await world.service.request_cards(RequestCards(count=1))
+    assert batch.state is BatchState.REQUESTED
+    assert not await busy(world, "nfc.import")
+    world.service = world.another_process()
+    await world.service.clearing.open()
+    assert await busy(world, "nfc.import")
 
 
 async def test_numbers_are_sealed_anew_under_a_new_key(world: WholeWorld) -> None:

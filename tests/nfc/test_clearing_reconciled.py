@@ -15,7 +15,7 @@ from kessai.services.nfc.store import ROLE
 from kessai.simulators.cardnetwork.records import Authorization as Heard
 from kessai.simulators.cardnetwork.records import Tap
 from kessai.simulators.cardnetwork.wire_faults import Fault
-from tests.nfc.clearing_world import ClearingWorld, asked, opened
+from tests.nfc.clearing_world import ONE_DAY, ClearingWorld, asked, opened
 
 FUNDS = 5_000
 
@@ -59,6 +59,19 @@ async def closed(clearing: ClearingWorld, kind: str) -> ClearingFinding:
     (found,) = page.findings
     assert found.state == "CLOSED", found
     return found
+
+
+async def test_a_day_whose_file_comes_after_it_was_compared_is_compared_once_more(clearing: ClearingWorld) -> None:
+    _, card = await clearing.world.holder(funds=FUNDS)
+    await clearing.world.tap(card, 700)
+    day = clearing.today
+    await reconciled(clearing)
+    assert (await totals(clearing))["sales"] == (0, 0, 0, 0)
+    clearing.close_day()
+    clearing.world.clock.advance(ONE_DAY)
+    await clearing.clear()
+    await reconciled(clearing)
+    assert (await totals(clearing, day))["sales"] == (1, 700, 1, 700)
 
 
 async def test_a_day_of_every_kind_agrees_to_the_yen(clearing: ClearingWorld) -> None:
@@ -131,10 +144,16 @@ async def test_what_was_taken_back_there_alone_shrinks_here(clearing: ClearingWo
     await clearing.run("nfc.repair")
     assert (await clearing.world.only(customer_id)).stands_minor == 500
     await closed(clearing, "reversed_there")
+    heard.reversed = 400  # once more, of what was repaired before
+    await reconciled(clearing)
+    assert await clearing.kinds() == ["reversed_there"]
+    await clearing.run("nfc.repair")
+    assert (await clearing.world.only(customer_id)).stands_minor == 300
+    await closed(clearing, "reversed_there")
     file = clearing.close_day()
     await clearing.clear()
     assert await clearing.outcomes(file.id) == ["matched"]
-    assert await clearing.world.available(customer_id) == FUNDS - 500
+    assert await clearing.world.available(customer_id) == FUNDS - 300
 
 
 async def test_what_was_approved_there_alone_is_charged_when_it_is_cleared(clearing: ClearingWorld) -> None:

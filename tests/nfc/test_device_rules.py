@@ -114,7 +114,7 @@ def test_what_keeps_a_device_from_paying_is_asked_until_it_is_done() -> None:
         after = heard(_card(card), _device(state, pending, by), _told(told), LATER, LATER)
         if after.state is D.DELETED and told is not Told.DELETED:
             assert after.pending is not None, (card, state, pending, by, told)
-        if after.suspended_by is SuspendedBy.LOCK and told is Told.ACTIVE:
+        if after.suspended_by in (SuspendedBy.LOCK, SuspendedBy.CUSTOMER) and told is Told.ACTIVE:
             assert after.pending is A.SUSPEND, (card, state, pending, by, told)
 
 
@@ -145,6 +145,14 @@ def test_a_refusal_ends_what_would_pay_and_not_what_stops_it(
     after = refused(_device(before, ask, by), "wrong_state", LATER)
     assert (after.state, after.pending, after.refusal_code) == (state, pending, "wrong_state")
     assert refused(after, "wrong_state", LATER + timedelta(minutes=1)) == after
+
+
+def test_what_the_customer_suspended_is_not_resumed_on_the_phone() -> None:
+    stopped = _device(D.SUSPENDED, by=SuspendedBy.CUSTOMER)
+    after = heard(_card(), stopped, Standing(state=Told.ACTIVE, number=None), LATER, LATER)
+    assert (after.state, after.suspended_by, after.pending) == (D.SUSPENDED, SuspendedBy.CUSTOMER, A.SUSPEND)
+    resuming = replace(stopped, pending=A.RESUME)
+    assert heard(_card(), resuming, Standing(state=Told.ACTIVE, number=None), LATER, LATER).state is D.ACTIVE
 
 
 def test_a_request_is_given_up_when_it_cannot_be_on_its_way_any_more() -> None:

@@ -182,6 +182,35 @@ async def test_files_go_over_a_drop_folder(world: World, tmp_path: Path) -> None
     assert (told.state, told.code) == (B.REFUSED, "unreadable")
 
 
+async def test_a_folders_refusal_that_names_a_card_is_kept_without_its_number(world: World, tmp_path: Path) -> None:
+    service = world.another_process(issuer=FolderIssuer(tmp_path))
+    batch = await service.request_cards(RequestCards(count=1))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f"{batch.batch_id[4:]}.refused").write_text("9990 0000 0000 0011 is there already\n")
+    told = await service.import_cards(ImportCards(batch_id=batch.batch_id))
+    assert (told.state, told.code) == (B.REFUSED, "… is there already")
+
+
+async def test_a_file_in_the_folder_beyond_any_size_is_not_read(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = world.another_process(issuer=FolderIssuer(tmp_path))
+    batch = await service.request_cards(RequestCards(count=1))
+    _issue(tmp_path, batch.batch_id[4:], ["9990000000000011"])
+    with monkeypatch.context() as patched:
+        patched.setattr("kessai.services.nfc.gateways.folder.FILE_BYTES_MAX", 128)
+        with pytest.raises(Unavailable, match="issuer_unavailable"):
+            await service.import_cards(ImportCards(batch_id=batch.batch_id))
+    assert (await service.import_cards(ImportCards(batch_id=batch.batch_id))).imported == 1
+
+
+def test_a_card_whose_reference_is_a_number_is_not_taken() -> None:
+    number = "9990000000000011"
+    content = _file(BATCH, [number]).replace(b"c000000000000001", number.encode())
+    read = read_issued(content, BATCH, 1, date(2026, 4, 30))
+    assert (list(read.cards), [each.code for each in read.errors]) == ([], ["line_unreadable"])
+
+
 def _issue(folder: Path, batch_id: str, pans: list[str]) -> None:
     """An issuer who works by hand."""
     (folder / "out").mkdir(parents=True, exist_ok=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import asyncpg
 import pytest
 
 from kessai.apps.verify import verify
+from kessai.apps.verify.card_network import compare
 from kessai.apps.verify.finding import Finding, Report
 from kessai.apps.verify.nfc import check_nfc, verify_sealed
-from kessai.foundation.db import Connection, Database
+from kessai.foundation.db import Connection, Database, load_queries
 from kessai.foundation.ids import new_hex
 from kessai.services.ledger.api import CreateExchange, Leg
 from kessai.services.nfc.domain.decide import Abandon
@@ -54,6 +56,27 @@ OF_LINES = {"acquirer", "rrn", "merchant", "currency", "amount_minor", "stands_m
 async def world(database: Database) -> AsyncIterator[WholeWorld]:
     async with whole(database, rules_with(stand_in=lives.FLOOR)) as running:
         yield running
+
+
+def differing(world: WholeWorld, rows: list[Any], done: set[str] | None) -> list[Finding]:
+    """What the network's books and our rows do not agree on."""
+    report, books = Report(), world.network.books
+    compare(rows, books, books, report, done=done)
+    return report.findings
+
+
+async def test_a_file_that_is_still_to_be_cleared_is_no_difference_with_the_network(world: WholeWorld) -> None:
+    sql = load_queries("kessai.apps.verify", file="sql/nfc_authorizations.sql")
+    _, card = await world.holder(funds=5_000)
+    assert (await world.tap(card, 700)).approved
+    world.network.books.clearing.close(world.today)
+    rows, done = [await world.database.fetch(None, sql[each]) for each in ("for_network", "files_done")]
+    assert differing(world, rows, {each["file_id"] for each in done}) == []
+    assert len(differing(world, rows, None)) == 1  # as it would be had the file been cleared
+    await world.job("nfc.clear")
+    rows, done = [await world.database.fetch(None, sql[each]) for each in ("for_network", "files_done")]
+    assert len(done) == 1
+    assert differing(world, rows, {each["file_id"] for each in done}) == []
 
 
 async def looked(world: WholeWorld, connection: Connection) -> list[Finding]:

@@ -10,11 +10,12 @@ from msgspec.structs import replace
 
 from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.db import Database
-from kessai.foundation.errors import Invalid, KeyReused, Unavailable
+from kessai.foundation.errors import Invalid, KeyReused, Unavailable, Unknown
 from kessai.foundation.ids import new_hex
 from kessai.sdk.processing.api import ListEffects
 from kessai.services.ledger.api import FreezeAccount, account_id_of
 from kessai.services.ledger.api.words import Freeze
+from kessai.services.payment import store
 from kessai.services.payment.api import (
     CancelPayment,
     CapturePayment,
@@ -222,3 +223,34 @@ async def test_each_hold_is_published(world: World) -> None:
         ("payment.id_charge.authorized", "tap:7", None),
         ("payment.id_charge.refused", None, "insufficient_funds"),
     ]
+
+
+# -- what cannot be told ------------------------------------------------------------------------------------------
+
+
+async def test_what_was_begun_and_cannot_be_looked_up_is_unknown_and_not_unavailable(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer, away = await world.customer(funds=100), asyncio.Event()
+    one, ask = hold(customer, 60), world.ledger.create_exchange
+
+    async def slow(request: object) -> object:
+        await away.wait()
+        return await ask(request)  # type: ignore[arg-type]
+
+    async def unreachable(*_: object) -> object:
+        raise Unavailable("database_unavailable", "The database cannot be reached.")
+
+    monkeypatch.setattr(world.line, "create_exchange", slow, raising=False)
+    with monkeypatch.context() as cut:
+        cut.setattr(store, "movements", unreachable)
+        token = enter_call(Call(caller="nfc", deadline=asyncio.get_running_loop().time() + 0.3))
+        try:
+            with pytest.raises(Unknown) as doubt:
+                await held(world.payments, [one])
+        finally:
+            leave_call(token)
+    assert doubt.value.code == "outcome_unknown"
+    away.set()
+    assert await codes(world.payments, one) == ["AUTHORIZED"]
+    assert await world.balance(customer) == (100, 40)

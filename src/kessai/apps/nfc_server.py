@@ -133,7 +133,11 @@ class NfcServer:
             now = loop.time()
             for line in list(self.lines):
                 limit_s = self.wire.silent_s if line.signed_on else self.wire.unsigned_s
-                if not line.in_flight and now - line.heard_at > limit_s:
+                if line.in_flight or now - line.heard_at <= limit_s:
+                    continue
+                if line.closing:
+                    line.abort()
+                else:
                     self.counts["closed_silent"] += 1
                     line.close("silent")
 
@@ -181,6 +185,11 @@ class Line(asyncio.Protocol):
     def reading(self) -> bool:
         """Whether what comes is taken."""
         return self._transport is not None and self._transport.is_reading()
+
+    @property
+    def closing(self) -> bool:
+        """Whether it was closed, and is there for as long as what was written has not left."""
+        return self._transport is not None and self._transport.is_closing()
 
     # -- the transport's side -----------------------------------------------------------------------------------
 
@@ -324,6 +333,11 @@ class Line(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             log.warning("id_connection_closed", peer=self.peer, reason=reason)
             self._transport.close()
+
+    def abort(self) -> None:
+        """End it at once: what was written is not taken."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
 def _address(transport: asyncio.BaseTransport) -> str:

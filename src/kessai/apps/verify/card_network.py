@@ -28,22 +28,34 @@ async def verify_card_network(connection: Connection, path: Path, report: Report
     if "nfc.id_authorization" not in {row["name"] for row in await connection.fetch(shared["tables"])}:
         return
     before = Books.read(path)
-    rows = await connection.fetch(load_queries("kessai.apps.verify", file="sql/nfc_authorizations.sql")["for_network"])
+    sql = load_queries("kessai.apps.verify", file="sql/nfc_authorizations.sql")
+    done = {row["file_id"] for row in await connection.fetch(sql["files_done"])}
+    rows = await connection.fetch(sql["for_network"])
     if before is not None and (after := Books.read(path)) is not None:
-        compare(rows, before, after, report)
+        compare(rows, before, after, report, done=done)
 
 
-def compare(rows: Sequence[asyncpg.Record], before: Books, after: Books, report: Report) -> None:
-    """Our authorizations with the network's, as they were before and after we looked at ours."""
+def compare(
+    rows: Sequence[asyncpg.Record], before: Books, after: Books, report: Report, *, done: set[str] | None = None
+) -> None:
+    """Our authorizations with the network's, as they were before and after we looked at ours; `done`: clearing files
+    that we were through with by then (None: with all of them)."""
     ours = {row["message_key"]: row for row in rows}
+    coming = set[str]() if done is None else _in_files(after, done)
     for key, theirs in before.by_key.items():
         later = after.by_key.get(key)
         if later is None or _moved(theirs, later) or not _rests(theirs):
             continue
-        for text in _faults(ours.get(key), theirs):
+        for text in _faults(ours.get(key), theirs, filed=theirs.id in coming):
             report.add(INVARIANT, _TABLE, key, text)
     for key in ours.keys() - after.by_key.keys():
         report.add(INVARIANT, _TABLE, key, "the network never asked for it")
+
+
+def _in_files(books: Books, done: set[str]) -> set[str]:
+    """What is in files that the network has made, and that the morning's clearing is still to take."""
+    files = [each for each in books.clearing.files.values() if each.id not in done]
+    return {line.authorization for each in files for line in each.details}
 
 
 def _moved(one: Authorization, other: Authorization) -> bool:
@@ -57,7 +69,7 @@ def _rests(theirs: Authorization) -> bool:
     return theirs.state != "sent" and all(each.response not in (None, *LATER) for each in theirs.reversals)
 
 
-def _faults(row: asyncpg.Record | None, theirs: Authorization) -> Iterator[str]:
+def _faults(row: asyncpg.Record | None, theirs: Authorization, *, filed: bool) -> Iterator[str]:
     if row is None:
         if theirs.approved:
             yield "it was approved there, and is unknown here"
@@ -69,7 +81,7 @@ def _faults(row: asyncpg.Record | None, theirs: Authorization) -> Iterator[str]:
         yield f"it is over {row['amount_minor']} here, over {theirs.amount} there"
     if theirs.approved and row["response"] != "00":
         yield f"it was answered {row['response']} here, {theirs.response} there"
-    if disputed or theirs.processing == "refund":
+    if disputed or filed or theirs.processing == "refund":
         return
     if state == "APPROVED" and (stands != theirs.stands or theirs.cleared):
         yield f"{stands} of it stand here, {theirs.stands} there, of which {theirs.cleared} were cleared"

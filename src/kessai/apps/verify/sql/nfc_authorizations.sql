@@ -344,3 +344,7 @@ LEFT JOIN (
 ) AS c ON c.authorization_id = a.authorization_id
 LEFT JOIN (SELECT DISTINCT authorization_id FROM nfc.clearing_finding) AS f ON f.authorization_id = a.authorization_id
 WHERE a.kind <> 'clearing';
+
+-- name: files_done
+-- Clearing files of which every line is decided, or of which no line is taken.
+SELECT file_id FROM nfc.clearing_file WHERE state <> 'TAKEN';

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TypeVar
 
+from kessai.sdk.iso8583 import passes_luhn
 from kessai.services.nfc.api.clearing import ClearingLineWrong, LineKind, LineSum
 from kessai.services.nfc.domain.clearing import Line
 
@@ -151,6 +152,15 @@ def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
 
 
 _number, _text, _reference, _code = (_matching(each) for each in (_DIGITS, _TEXT, _REFERENCE, _CODE))
+
+
+def _card(text: str) -> str:
+    """The issuer's reference; never a card's number, which would be kept in clear with the line."""
+    if passes_luhn(card := _reference(text)):
+        raise ValueError
+    return card
+
+
 _AT: Mapping[str, tuple[int, int]] = {
     "line": (2, 6), "kind": (8, 1), "card": (9, 16), "amount": (25, 12), "currency": (37, 3), "authorized_on": (40, 8),
     "approval_code": (48, 6), "rrn": (54, 12), "merchant": (66, 15), "mcc": (81, 4), "acquirer": (85, 11),
@@ -174,7 +184,7 @@ def _line(record: bytes, number: int, file_id: str) -> Line:
         file_id=file_id,
         line=number,
         kind=LineKind(fields.read("kind", LineKind, "kind_unknown")),
-        card=fields.read("card", _reference, "reference_wrong"),
+        card=fields.read("card", _card, "reference_wrong"),
         amount_minor=fields.read("amount", lambda each: _amount(_number(each)), "amount_wrong"),
         currency=fields.read("currency", _number, "number_wrong"),
         authorized_on=fields.read("authorized_on", _date, "date_wrong"),

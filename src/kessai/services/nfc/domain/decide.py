@@ -14,10 +14,10 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from kessai.foundation.clock import business_date
-from kessai.sdk.iso8583 import Message, Response
+from kessai.sdk.iso8583 import Message, Processing, Response
 from kessai.services.nfc.api.authorizations import AuthorizationKind, AuthorizationState
 from kessai.services.nfc.api.cards import NumberStanding
-from kessai.services.nfc.domain.authorization import Authorization, Plan, Usage, Work, approval_code_of
+from kessai.services.nfc.domain.authorization import Authorization, Plan, Usage, Work, approval_code_of, kind_of
 from kessai.services.nfc.domain.carrying import Done, Lapse, Planned, done, lapse, plan
 from kessai.services.nfc.domain.clearing import Line
 from kessai.services.nfc.domain.clearing_claims import Claim, claim
@@ -54,7 +54,7 @@ def open_(page: Page, command: Open) -> Opened:
         return Opened(known, fresh=False, answer=_again(known, command))
     standing = page.standing_of(command.marks)
     row = new_row(command, standing, page.rules)
-    row = _advised(command, row, standing) if row.kind is K.ADVICE else _requested(page, command, row, standing)
+    row = _advised(page, command, row, standing) if row.kind is K.ADVICE else _requested(page, command, row, standing)
     if row.plan is not None:
         page.began.append(row.processing_id)
         if row.card_id is not None and row.kind is K.PURCHASE:
@@ -66,6 +66,8 @@ def open_(page: Page, command: Open) -> Opened:
 def _again(known: Authorization, command: Open) -> bytes | None:
     """The stored answer; 94 for another content under a key that is taken; None while there is no answer yet."""
     if known.kind is K.TOMBSTONE:
+        if kind_of(command.message) is K.ADVICE:  # never declined; of what was taken back there is nothing to charge
+            return _advice_answer(command.message)
         return answer_to(command.message, R.INVALID_TRANSACTION)
     if known.digest != command.digest:
         return answer_to(command.message, R.DUPLICATE)
@@ -74,14 +76,19 @@ def _again(known: Authorization, command: Open) -> bytes | None:
     return known.answer
 
 
-def _advised(command: Open, row: Authorization, standing: NumberStanding | None) -> Authorization:
-    """Never declined. Of a card that nobody has, nothing can be charged: it stays as a finding."""
+def _advised(page: Page, command: Open, row: Authorization, standing: NumberStanding | None) -> Authorization:
+    """Never declined. Of nobody's card, or in another currency, nothing is charged: it stays as a finding."""
     code = command.message.approval_code
     row = replace(
         row, state=S.APPROVED, response=R.APPROVED, approval_code=code, answer=_advice_answer(command.message)
     )
     if standing is None or standing.customer_id is None:
         return replace(row, refusal_code="no_such_card")
+    if command.message.processing != Processing.PURCHASE:  # a refund's money comes with the clearing
+        refund = command.message.processing == Processing.REFUND
+        return row if refund else replace(row, refusal_code="processing_not_offered")
+    if row.currency != page.rules.merchants.currency:
+        return replace(row, refusal_code="currency_not_accepted")
     if not row.amount_minor:
         return row
     return replace(row, plan=Plan.FORCED, work=Work.CHARGE, work_since=command.real_now)
@@ -135,7 +142,7 @@ class Conclude:
 def conclude(page: Page, command: Conclude) -> Authorization:
     """Approve or decline what still waits for it. What was reversed or given up meanwhile stays so."""
     row = known_row(page, command.authorization_id)
-    if row.state is S.DECLINED and command.heard is Heard.HELD:
+    if row.state is S.DECLINED and (command.heard is Heard.HELD or (command.heard is Heard.LOST and _unasked(row))):
         return page.put(_held_in_vain(row, command), command.now)
     if row.state is not S.INSTRUCTED:
         return row
@@ -156,8 +163,12 @@ def conclude(page: Page, command: Conclude) -> Authorization:
     return page.put(after, command.now)
 
 
+def _unasked(row: Authorization) -> bool:
+    return row.response == R.ISSUER_UNAVAILABLE and row.plan is not None and row.payment_id is None
+
+
 def _held_in_vain(row: Authorization, command: Conclude) -> Authorization:
-    """Declined as nobody had asked for it, while a repeat of it was being held elsewhere: that is undone."""
+    """Declined as nobody had asked for it, while a repeat of it was (or may have been) held: that is undone."""
     held = replace(row, payment_id=command.payment_id, payment_state=command.payment_state)
     return replace(held, state=S.LATE, work=Work.UNDO, work_since=command.real_now)
 

@@ -72,7 +72,7 @@ def _taken_over(device: Device, told: Told, *, resumed: bool, asked_at: datetime
 def _active(device: Device, *, resumed: bool, asked_at: datetime) -> Device:
     if device.number is None or device.pending is DeviceAsk.SUSPEND:
         return device
-    if device.suspended_by is SuspendedBy.LOCK and not resumed:
+    if device.suspended_by in (SuspendedBy.LOCK, SuspendedBy.CUSTOMER) and not resumed:  # not by who has the phone
         return _asked(device, DeviceAsk.SUSPEND, asked_at)
     return replace(device, state=DeviceState.ACTIVE, suspended_by=None)
 

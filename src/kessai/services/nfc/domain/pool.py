@@ -121,7 +121,7 @@ class _Reader:
 
     def _card(self, line: int, detail: re.Match[bytes]) -> IssuedCard | None:
         reference, pan, expiry = (_text(detail[name]) for name in ("card", "pan", "expiry"))
-        if not reference or " " in reference:
+        if not reference or " " in reference or passes_luhn(reference):  # a number would be kept in clear
             return self._wrong(line, "line_unreadable")
         if not passes_luhn(pan):
             return self._wrong(line, "number_wrong")

@@ -8,7 +8,9 @@ and then renamed: nobody ever sees half of one. Disks are asked in threads.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -16,10 +18,11 @@ from typing import TypeVar
 
 from kessai.foundation.outbound import NotSent, Unanswered
 from kessai.services.nfc.gateways.issuer import Issuance
-from kessai.services.nfc.gateways.words import FILES
+from kessai.services.nfc.gateways.words import FILE_BYTES_MAX, FILES
 
 T = TypeVar("T")
 REASON_LENGTH_MAX = 64
+_NUMBER = re.compile(r"[0-9](?:[ -]?[0-9]){11,}")
 
 
 class FolderIssuer:
@@ -56,7 +59,7 @@ class FolderIssuer:
         """The issuer's file."""
         del now
         file = self._out / f"{file_id}.issued"
-        return await _in_thread(lambda: file.read_bytes() if file.exists() else None)
+        return await _in_thread(lambda: _read(file) if file.exists() else None)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -66,10 +69,24 @@ class FolderIssuer:
             return Issuance(state="issued")
         refused = self._out / f"{file_id}.refused"
         if refused.exists():
-            return Issuance(state="refused", code=refused.read_text("ascii").strip()[:REASON_LENGTH_MAX] or "refused")
+            return Issuance(state="refused", code=_reason(_read(refused).decode("ascii")))
         folders = (self._taken, self._in, self._taken)  # it may be taken away while we look
         there = any((folder / f"{file_id}.request").exists() for folder in folders)
         return Issuance(state="received") if there else None
+
+
+def _read(file: Path) -> bytes:
+    """A file of the issuer's; OSError of one that is larger than any may be."""
+    with file.open("rb") as there:
+        content = there.read(FILE_BYTES_MAX + 1)
+    if len(content) > FILE_BYTES_MAX:
+        raise OSError(errno.EFBIG, "larger than a file of the issuer's may be")
+    return content
+
+
+def _reason(text: str) -> str:
+    """Why there is no file, without any card's number: it is kept, shown and logged."""
+    return _NUMBER.sub("…", text.strip()[:REASON_LENGTH_MAX]) or "refused"
 
 
 def _write(file: Path, content: bytes) -> None:

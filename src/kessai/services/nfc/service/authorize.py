@@ -7,6 +7,7 @@ window is over 91 leaves, whatever happens behind; what may have been held by th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
-from kessai.foundation.errors import PaymentError
+from kessai.foundation.errors import PaymentError, Unavailable, Unknown
 from kessai.foundation.ids import new_id
 from kessai.foundation.lease import LEASE_S
 from kessai.foundation.vault import Vault
@@ -43,6 +44,8 @@ S = AuthorizationState
 
 EXPIRES_AFTER = timedelta(days=1)
 """No hold lapses sooner."""
+GIVE_UP_PAUSE_S = 0.5
+"""Until what could not be written down is handed in again, where 91 was told and 00 may be what is stored."""
 REPEAT_LOOK_S = 0.01
 REPEAT_LOOK_S_MAX = 0.1
 """Between two looks at what another process is deciding."""
@@ -90,6 +93,7 @@ class AuthorizationDesk(AuthorizationLookups):
         """Brings to an end what nobody else did."""
         self.late = 0
         """Requests of this process that were answered 91 because nothing was known in time."""
+        self._closing = asyncio.Event()
         self.behind: set[asyncio.Task[Any]] = set()
         """What is under way in this process: courses of messages, and what follows their answers."""
 
@@ -99,6 +103,7 @@ class AuthorizationDesk(AuthorizationLookups):
 
     async def close(self) -> None:
         """Let what was begun come to its end, within the window."""
+        self._closing.set()
         window_s = self.rules.window.answer_ms / 1000
         if self.behind:
             await asyncio.wait(set(self.behind), timeout=window_s)
@@ -183,9 +188,10 @@ class AuthorizationDesk(AuthorizationLookups):
     # -- 0100 ---------------------------------------------------------------------------------------------------
 
     async def _authorize(self, message: Message, peer: str, turn: Turn) -> bytes:
-        opened = await self.journal.submit(self._opening(message, peer))
+        opening = self._opening(message, peer)
+        opened = await self.journal.submit(opening)
         row, message = opened.row, _without_number(message)
-        if not opened.fresh:
+        if row.processing_id != opening.processing_id:  # begun by another message; this one's own may be found, too
             return opened.answer or await self._repeated(message, row, turn)
         if turn.given_up:
             return await self._give_up(message, row, asked=False)
@@ -194,7 +200,11 @@ class AuthorizationDesk(AuthorizationLookups):
         heard = await self._bearing.hold(row, Plan.CHARGE, self._until(turn), again=False)
         if turn.given_up:
             return await self._give_up(message, row)
-        row = await self.journal.submit(self._conclusion(message, row, heard))
+        try:
+            row = await self.journal.submit(self._conclusion(message, row, heard))
+        except (Unavailable, Unknown):  # 91 is told, and 00 may have been written down
+            self._start(self._give_up(message, row))
+            raise
         if turn.given_up:
             return await self._give_up(message, row)
         self._follow(row)
@@ -204,7 +214,7 @@ class AuthorizationDesk(AuthorizationLookups):
         """The answer to a repeat of what is still being decided: that of whoever decides it, or of this turn when
         nobody does any more. A repeat gives nothing up: 91 is told, and the original goes on; it is not told before the
         window is over, for the original may be answered until then."""
-        loop, pause_s = asyncio.get_running_loop(), REPEAT_LOOK_S
+        loop, pause_s, lost = asyncio.get_running_loop(), REPEAT_LOOK_S, None
         while not turn.given_up:
             if loop.time() < self._until(turn):
                 heard = await self._bearing.hold(row, Plan.CHARGE, self._until(turn))
@@ -212,10 +222,14 @@ class AuthorizationDesk(AuthorizationLookups):
                     row = await self.journal.submit(self._conclusion(message, row, heard))
                     self._follow(row)
                     return row.answer or _told(message, Response.INVALID_TRANSACTION)
+                lost = heard if heard.heard is Heard.LOST else lost
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, REPEAT_LOOK_S_MAX)
             opened = await self.journal.look(row.authorization_id)
             if opened is not None and opened.state is not S.INSTRUCTED:
+                if lost is not None and opened.state is S.DECLINED:  # what was asked here may still be held
+                    opened = await self.journal.submit(self._conclusion(message, opened, lost))
+                    self._follow(opened)
                 return opened.answer or _told(message, Response.INVALID_TRANSACTION)
         return _told(message, Response.ISSUER_UNAVAILABLE)
 
@@ -227,9 +241,18 @@ class AuthorizationDesk(AuthorizationLookups):
         """91 has been told: journal that whatever comes of it is undone, and undo it. `asked`: something may come."""
         now, at = self._clock.now(), real_now()
         abandon = Abandon(row.authorization_id, _without_number(message), now, at, told=True, asked=asked)
-        row = await self.journal.submit(abandon)
-        self._follow(row)
-        return row.answer or _told(message, Response.ISSUER_UNAVAILABLE)
+        while True:
+            try:
+                row = await self.journal.submit(abandon)
+            except (Unavailable, Unknown) as error:
+                if self._closing.is_set():
+                    raise
+                log.warning("id_give_up_waits", authorization_id=row.authorization_id, error=error.code)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), GIVE_UP_PAUSE_S)
+            else:
+                self._follow(row)
+                return row.answer or _told(message, Response.ISSUER_UNAVAILABLE)
 
     def _conclusion(self, message: Message, row: Authorization, heard: Answer) -> Conclude:
         return Conclude(

@@ -12,7 +12,7 @@ from typing import TypeVar, overload
 from kessai.foundation.clock import Clock
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError, Unknown
-from kessai.foundation.groupcommit import GroupCommit, MustSettle
+from kessai.foundation.groupcommit import Conflicted, GroupCommit, MustSettle
 from kessai.services.nfc.domain import decide
 from kessai.services.nfc.domain.authorization import Authorization, Usage
 from kessai.services.nfc.domain.carrying import Done, Lapse, Planned
@@ -41,6 +41,8 @@ V = TypeVar("V")
 class _Plan:
     page: Page
     results: list[Result]
+    doubts: int
+    """How many flushes were in doubt when its page was read."""
 
 
 class Journal:
@@ -53,6 +55,7 @@ class Journal:
         self._flushes = Flushes(database)
         self._rows: OrderedDict[str, Authorization] = OrderedDict()
         self._usages: OrderedDict[str, Usage] = OrderedDict()
+        self._doubts = 0
         self._commits: GroupCommit[Command, _Plan, Result] = GroupCommit(
             prepare=self._prepare,
             commit=self._commit,
@@ -107,7 +110,7 @@ class Journal:
 
         A new request's row is not looked for at first: if there is one, the flush conflicts.
         """
-        page = Page(self._rules)
+        page, doubts = Page(self._rules), self._doubts
         known = dict[str, Authorization]() if attempt else self._rows
         ids = list(dict.fromkeys(each.authorization_id for each in commands))
         claims = [each for each in commands if isinstance(each, (Claim, Miss))]
@@ -125,7 +128,7 @@ class Journal:
         if marks:
             page.standings.update(await numbers_of(self._database, marks))
         await self._read_usages(page, anew=attempt > 0)
-        plan = _Plan(page, [decide.apply(page, each) for each in commands])
+        plan = _Plan(page, [decide.apply(page, each) for each in commands], doubts)
         self._keep(page)
         return plan
 
@@ -154,7 +157,13 @@ class Journal:
         page.usages.update(await store.usages(self._database, missing))
 
     async def _commit(self, plan: _Plan) -> Sequence[Result | PaymentError]:
-        await self._flushes.write(plan.page, self._clock.now())
+        if plan.doubts != self._doubts:  # decided on a flush of which nobody knows whether it was written
+            raise Conflicted
+        try:
+            await self._flushes.write(plan.page, self._clock.now())
+        except Unknown:
+            self._doubts += 1
+            raise
         return plan.results
 
     def _forget(self, plan: _Plan) -> None:

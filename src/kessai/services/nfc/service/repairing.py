@@ -123,7 +123,9 @@ class Repairer:
                     return await self.carry(authorization_id)
                 except PaymentError as error:
                     log.warning("id_repair_waits", authorization_id=authorization_id, error=error.code)
-                    return False
+                except Exception:  # those after it are carried all the same
+                    log.exception("id_repair_failed", authorization_id=authorization_id)
+                return False
 
         return sum(await asyncio.gather(*map(one, ids)))
 
@@ -214,7 +216,10 @@ class Repairer:
         while page := await store.standing_before(self._database, before, after, PAGE):
             rows = await store.load(self._database, [each for _, each in page])
             for row in rows.values():
-                done += await self.lapse(row)
+                try:
+                    done += await self.lapse(row)
+                except NotYet as reason:  # the next run sees what became of it
+                    log.info("id_expiry_waits", authorization_id=row.authorization_id, error=str(reason))
             after = page[-1]
         return done
 

@@ -158,7 +158,7 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::uu
 ON CONFLICT (finding_id) DO UPDATE
 SET state = 'OPEN', closed_at = NULL, closed_by = NULL, ours_minor = excluded.ours_minor,
     theirs_minor = excluded.theirs_minor, remedy = excluded.remedy
-WHERE clearing_finding.state = 'CLOSED' AND clearing_finding.closed_by = 'nfc.reconcile'
+WHERE clearing_finding.state = 'CLOSED' AND clearing_finding.closed_by IN ('nfc.reconcile', 'nfc.repair')
 RETURNING finding_id
 
 -- name: findings_named

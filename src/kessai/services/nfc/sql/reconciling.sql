@@ -39,11 +39,13 @@ WHERE day < $1
 ORDER BY day DESC
 LIMIT 1
 
--- name: days_between
-SELECT day, records_after, records_until, agrees, looked_at
-FROM nfc.clearing_day
-WHERE day BETWEEN $1 AND $2
-ORDER BY day
+-- name: days_open
+-- Also those of which a file has come since.
+SELECT d.day
+FROM nfc.clearing_day AS d
+WHERE d.day BETWEEN $1 AND $2 AND (NOT d.agrees OR EXISTS (
+    SELECT 1 FROM nfc.clearing_file AS f WHERE f.day = d.day AND coalesce(f.cleared_at, f.taken_at) > d.looked_at))
+ORDER BY d.day
 
 -- name: write_day
 INSERT INTO nfc.clearing_day (day, records_after, records_until, agrees, looked_at)

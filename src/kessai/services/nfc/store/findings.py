@@ -20,8 +20,8 @@ OPEN, CLOSED = ClearingFindingState.OPEN, ClearingFindingState.CLOSED
 
 
 async def add_findings(connection: Connection, found: Sequence[FoundThing], now: datetime) -> int:
-    """Keep what was found; what was found before stays as it is, but for what a reconciliation had closed: that opens
-    again. Gives how many are new, or open again."""
+    """Keep what was found; what was found before stays as it is, but for what a job had closed because it agreed, or
+    was made to agree: that opens again. Gives how many are new, or open again."""
     things = {each.finding_id: each for each in found}
     if not things:
         return 0

@@ -70,9 +70,9 @@ async def day_before(database: Database, day: date) -> ReconciledDay | None:
     return _day(rows[0]) if rows else None
 
 
-async def days_between(database: Database, since: date, until: date) -> list[ReconciledDay]:
-    """Days that were compared, in order."""
-    return [_day(row) for row in await database.fetch(ROLE, _SQL["days_between"], since, until)]
+async def days_open(database: Database, since: date, until: date) -> list[date]:
+    """Days that were compared and did not agree, or of which a clearing file has come since; in order."""
+    return [row["day"] for row in await database.fetch(ROLE, _SQL["days_open"], since, until)]
 
 
 async def write_day(

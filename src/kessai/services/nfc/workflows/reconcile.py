@@ -101,11 +101,11 @@ async def run_reconcile(wf: Workflow[Deps], order: JobOrder) -> JobDone:
 
 
 async def days_due(activity: Activity[Deps], order: JobOrder) -> Days:
-    """The day itself, and those before it that were compared and did not agree."""
+    """The day itself, and those before it that were compared and did not agree, or of which a file has come since."""
     deps = activity.deps
     since = order.day - deps.terms.reconcile.look_back_days * ONE_DAY
-    known = await reconciling.days_between(deps.database, since, order.day - ONE_DAY)
-    return Days(days=[*(each.day for each in known if not each.agrees), order.day])
+    again = await reconciling.days_open(deps.database, since, order.day - ONE_DAY)
+    return Days(days=[*again, order.day])
 
 
 @dataclass(slots=True)

@@ -69,11 +69,21 @@ async def take_all(deps: Deps, day: date) -> int:
         found = _out_of_order(there, each, expected, day)
         expected = max(each.sequence + 1, expected or 0)
         content = await deps.network.file(each.file_id, deps.clock.now())
-        if content is not None:
+        if content is None:
+            await _note(deps, _absent(there, each, found, day))
+        else:
             taken += await _keep(deps, each, content, there.known.get(each.file_id), found, day)
             there.sequences.setdefault(each.sequence, each.file_id)
     await _close_gaps(deps)
     return taken
+
+
+def _absent(there: Offered, each: ListedFile, found: list[FoundThing], day: date) -> list[FoundThing]:
+    """A file that is listed, and not to be had: left out until it has come."""
+    if each.file_id in there.known:
+        return []  # it was refused, and is a finding
+    gap = FoundThing(kind=F.SEQUENCE_GAP.value, about=f"{each.sequence}", day=day, detail=f"{each.file_id} is listed")
+    return [*(replace(thing, file_id=None) for thing in found), gap]
 
 
 async def _close_gaps(deps: Deps) -> None:
@@ -224,5 +234,5 @@ async def _note(deps: Deps, found: list[FoundThing]) -> None:
         return await add_findings(connection, found, deps.clock.now())
 
     if await deps.database.transaction(ROLE, work):
-        log.error("clearing_files_differ", files=[each.file_id for each in found])
+        log.error("clearing_files_differ", files=[each.file_id or each.about for each in found])
         wake(deps.database, SCHEMA.service)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kessai.foundation.call import Call, current_call
-from kessai.foundation.errors import PaymentError
+from kessai.foundation.errors import PaymentError, Unavailable, Unknown
 from kessai.foundation.ids import bare, new_hex, new_id
 from kessai.sdk.workflow import Conflicted, Handle
 from kessai.services.payment import domain, store, workflows
@@ -57,8 +57,11 @@ class Holding(InBulk):
                 fresh = {digits: each for digits, each in plan.holds.items() if digits not in known}
         else:
             raise domain.Busy("payment_busy", "Other calls make the same payments; try again.")
-        if await self._waited_for_others(known, workflows.hold) or refused is None:
-            known = await store.movements(self._database, list(plan.holds))
+        try:
+            if await self._waited_for_others(known, workflows.hold) or refused is None:
+                known = await store.movements(self._database, list(plan.holds))
+        except Unavailable as error:  # of the look, not of the work: that was started
+            raise Unknown("outcome_unknown", "Whether they are held is not known; ask again.") from error
         return HeldPayments(outcomes=[_outcome(each, plan, known, refused or {}) for each in plan.asked])
 
     def _planned_holds(self, request: HoldPayments) -> _Plan:

@@ -58,6 +58,14 @@ class PlatformMachine(RuleBasedStateMachine):
                 },
             )  # fmt: skip
             self.accounts.append(found.get("account_id", ""))
+        self.cancel(self.held_by_the_first())
+
+    def held_by_the_first(self) -> str:
+        """A hold: each history has one that is let go of, whatever else it draws."""
+        wanted = {"customer_id": self.customers[0], "merchant_id": self.merchant, "amount_minor": 10}
+        return str(
+            self.post("/v1/charges", wanted | {"sources": [{"source": "funds"}], "capture": False})["payment_id"]
+        )
 
     def run(self, work: Awaitable[T]) -> T:
         async def main() -> T:

@@ -27,6 +27,7 @@ PATIENCE_S = 120.0
 PAUSE_S = 0.2
 DAYS_A_KILL = 2.2
 PLAYED_DAYS_MAX = 44
+DAYS_AFTER = 2
 ADVANCE = "/v1/sandbox/clock/advance"
 AWAY = (OSError, http.client.HTTPException, ValueError)
 
@@ -88,12 +89,21 @@ async def test_platform_killed_while_merchants_are_settled_loses_and_doubles_no_
         await platform.start()
     bank = BankCounter(str(running(Settings(data=str(throwaway_folder))).bank_url))
     proof = Proof(month.client, bank, month.sold, month.refunded, PAYEES)
-    holds = await asyncio.to_thread(month.until_proved, proof, PATIENCE_S)
+    holds = await asyncio.to_thread(_proved, month, proof)
     for client in (month.client, *month.staff.approvers):
         client.close()
     await platform.stop()
     assert await _verify(throwaway_folder) == 0
     assert holds, [each for each in proof.sums if not each.holds]
+
+
+def _proved(month: Month, proof: Proof) -> bool:
+    """Whether it adds up. The last day may end with a transfer fee that is given back by the next day's run."""
+    for _ in range(DAYS_AFTER):
+        if month.until_proved(proof, PATIENCE_S / 4):
+            return True
+        month.day()
+    return month.until_proved(proof, PATIENCE_S)
 
 
 async def _kill(platform: PlatformProcess) -> None:

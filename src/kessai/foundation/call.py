@@ -33,13 +33,13 @@ class Call:
             raise missing_scope(scope)
 
 
-_INTERNAL = Call()
-_current: ContextVar[Call] = ContextVar("kessai_call", default=_INTERNAL)
+_INTERNAL_ID = new_hex()
+_current: ContextVar[Call | None] = ContextVar("kessai_call", default=None)
 
 
 def current_call() -> Call:
-    """The call being served, or an anonymous internal one."""
-    return _current.get()
+    """The call being served, or an anonymous internal one, which nobody else sees: what is noted on it ends with it."""
+    return _current.get() or Call(request_id=_INTERNAL_ID)
 
 
 enter_call = _current.set

@@ -180,14 +180,15 @@ WHERE a.kind = 'clearing' AND (a.acquirer, a.rrn, a.merchant, a.mcc, a.currency,
 LIMIT $1;
 
 -- name: broken_clearing_findings
-SELECT 'clearing_finding' AS relation, 'cfd_' || encode(uuid_send(f.finding_id), 'hex') AS key,
-    CASE WHEN e.finding_id IS NULL THEN 'no event tells of it'
+SELECT 'clearing_finding' AS relation, coalesce(e.finding_id, 'cfd_' || encode(uuid_send(f.finding_id), 'hex')) AS key,
+    CASE WHEN f.finding_id IS NULL THEN 'an event tells of it, and it is not there'
+        WHEN e.finding_id IS NULL THEN 'no event tells of it'
         WHEN e.last ->> 'state' <> f.state THEN format('it is %s, its last event says %s', f.state, e.last ->> 'state')
         WHEN f.file_id IS NOT NULL AND d.file_id IS NULL THEN 'it is of a file that is not there'
         WHEN f.state = 'CLOSED' AND NOT coalesce(n.closed, false) THEN 'it is closed, and nobody has said why'
         ELSE 'its event or its line tells of it otherwise' END AS sentence
 FROM nfc.clearing_finding AS f
-LEFT JOIN (
+FULL JOIN (
     SELECT t.event ->> 'finding_id' AS finding_id,
         (array_agg(t.event ORDER BY o.recorded_at DESC, o.outbox_id DESC))[1] AS last,
         array_agg((t.event ->> 'occurred_at')::timestamptz) FILTER (WHERE t.event ->> 'state' = 'OPEN') AS opened
@@ -200,7 +201,7 @@ LEFT JOIN (
     SELECT finding_id, bool_or(closes) AS closed, array_agg(noted_by) FILTER (WHERE closes) AS closers
     FROM nfc.clearing_finding_note GROUP BY finding_id
 ) AS n ON n.finding_id = f.finding_id
-WHERE e.finding_id IS NULL OR e.last ->> 'state' <> f.state
+WHERE f.finding_id IS NULL OR e.finding_id IS NULL OR e.last ->> 'state' <> f.state
     OR (e.last ->> 'kind', e.last ->> 'about', e.last ->> 'customer_id', (e.last ->> 'day')::date)
         IS DISTINCT FROM (f.kind, f.about, f.customer_id, f.day)
     OR e.last ->> 'authorization_id' IS DISTINCT FROM 'ath_' || encode(uuid_send(f.authorization_id), 'hex')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -29,6 +30,16 @@ ISOLATION = os.environ.get("KESSAI_TEST_ISOLATION")
 """Run the whole suite at another isolation level, e.g. `serializable`."""
 CONNECTIONS_MAX = "1000"
 """A test of three processes keeps some 140 connections, and each worker runs a test of its own on the one server."""
+
+
+@pytest.fixture(autouse=True)
+def log_handlers() -> Generator[None]:
+    """Programs that a test runs in its own process set logging up for themselves; nobody after it writes there."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @dataclass(frozen=True)

@@ -260,7 +260,9 @@ async def test_an_abort_that_a_killed_process_journalled_is_done_by_another(worl
     assert await differences(world.database, world.simulator.books) == []
 
 
-async def test_doubt_past_its_bound_is_told(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_doubt_past_its_bound_is_told(
+    world: World, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     impatient = Patience(answer_s=0.1, reach_s=5.0, abandon_after_s=3600, converge_within_s=0.1)
     service = await world.another_process(patience=impatient)
     made = await service.authorize(hold(await world.card(service)))
@@ -269,7 +271,7 @@ async def test_doubt_past_its_bound_is_told(world: World, capsys: pytest.Capture
         await service.capture(CaptureCard(authorization_id=made.authorization_id))
     await asyncio.sleep(0.2)
     await repair_cards(service)
-    assert "card_outcome_unknown_too_long" in capsys.readouterr().out
+    assert "card_outcome_unknown_too_long" in capsys.readouterr().out + caplog.text
     assert (await service.doubt()).operations == 1
     await world.simulator.start()
     await settled(service, made.authorization_id)

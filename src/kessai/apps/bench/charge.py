@@ -1,11 +1,13 @@
 """`bench charge`: create and capture over HTTP, each a durable workflow, from a load process of its own.
 
 With `--mix`: charges, transfers, top-ups, escrows and refunds in their shares, one charge in five on a card.
+With `--alone`: ledger and payment only, without tracer, books and settlement.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import httpx
 
@@ -17,14 +19,16 @@ from kessai.apps.bench.mixed_load import SHARES, load_mix
 from kessai.apps.bench.mixes import LOG_ONLY_TYPE, Crowd
 from kessai.apps.bench.options import Options, Steps
 from kessai.apps.bench.peer import PEER
-from kessai.apps.bench.program import PlatformProcess, first_finding
+from kessai.apps.bench.program import KESSAI, PlatformProcess, first_finding
 from kessai.apps.bench.scene import Scene
 from kessai.apps.bench.spawned import Spawned
+from kessai.apps.bench.untraced import without_traces
 from kessai.apps.bench.worker import OpenCustomers, start_ledger
 
 CUSTOMERS = 10_000
 WARM_S = 1.0
 CARD_DELAY_MS = 20
+ALONE = (sys.executable, "-m", "kessai.apps.bench.alone")
 MIX = ", ".join(f"{kind} {share}%" for kind, share in SHARES.items())
 
 
@@ -35,10 +39,13 @@ async def bench_charge(options: Options, scene: Scene, steps: Steps) -> Report:
     steps.next("preparing both sides")
     async with start_ledger(dsn) as ledger:
         _, peer = await asyncio.gather(ledger.order(OpenCustomers(crowd)), scene.pgbench())
+    if options.alone:
+        await without_traces(dsn)
     await scene.settle()
+    program = ALONE if options.alone else KESSAI
     async with (
         card_gateway() as gateway,
-        PlatformProcess(*scene.platform_options(dsn), environment=environment_of(gateway)) as platform,
+        PlatformProcess(*scene.platform_options(dsn), program=program, environment=environment_of(gateway)) as platform,
         MemoryWatch(lambda: [platform.pid], children=True) as memory,
     ):
         cards = await register_cards(platform, gateway, crowd) if options.mix else ()
@@ -60,7 +67,7 @@ async def bench_charge(options: Options, scene: Scene, steps: Steps) -> Report:
     return report_of(
         rounds,
         name="charge",
-        mode=f"HTTP {MIX if options.mix else 'create + capture'}, {options.connections} connections",
+        mode=_mode(options),
         latency_of="one HTTP request",
         rss_mb=memory.peak_mb,
         peer=PEER,
@@ -68,6 +75,12 @@ async def bench_charge(options: Options, scene: Scene, steps: Steps) -> Report:
         extra={f"refused_{code}": count for code, count in together(rounds.ours).reasons.items()},
         sizes={"accounts": CUSTOMERS, "merchants": MERCHANTS, "connections": options.connections},
     )
+
+
+def _mode(options: Options) -> str:
+    what = MIX if options.mix else "create + capture"
+    beside = ", ledger and payment alone" if options.alone else ""
+    return f"HTTP {what}, {options.connections} connections{beside}"
 
 
 async def _disagreement(platform: PlatformProcess, told_minor: int) -> str | None:

@@ -45,6 +45,7 @@ class Options:
     logs: int
     workflows: int
     mix: bool
+    alone: bool
     stored: int
     events: int
     pace: int
@@ -83,6 +84,9 @@ def read(argv: Sequence[str]) -> Options:
     parser.add_argument("--logs", type=int, default=100_000, help="of `--mode grown`")
     parser.add_argument("--workflows", type=int, default=10_000, help="left open by the kill of `--mode recovery`")
     parser.add_argument("--mix", action="store_true", help="of `charge`: transfers, top-ups, escrows, refunds, cards")
+    parser.add_argument(
+        "--alone", action="store_true", help="of `charge`: ledger and payment only, without who listens to them"
+    )
     parser.add_argument("--stored", type=int, default=0, help="of `tracer`: processings of long ago, stored before")
     parser.add_argument("--events", type=int, default=100_000, help="of `books`: booked from the outbox, all rounds")
     parser.add_argument("--pace", type=int, default=2_000, help="of `books`: exchanges a second that they follow")

@@ -83,8 +83,8 @@ async def _nobody_beside(*_: object, **__: object) -> AsyncGenerator[None]:
     yield
 
 
-def main() -> int:
-    """As `kessai`, composed without a tracer."""
+def compose_without_tracer() -> None:
+    """What this process composes from now on has no tracer."""
     from kessai.sdk.workflow import executor
 
     parts: Any = (wiring, executor, rows, journal, prover)
@@ -93,6 +93,11 @@ def main() -> int:
     parts[2]._touched = _nothing  # what a page announces
     parts[3].touched_events = _one_event
     parts[4].beside = _nobody_beside
+
+
+def main() -> int:
+    """As `kessai`, composed without a tracer."""
+    compose_without_tracer()
     return cli.main()
 
 

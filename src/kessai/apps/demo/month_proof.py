@@ -108,20 +108,32 @@ class Proof:
         waits = self._open(owners)
         paid = [each for each in self.payouts[payee] if each["state"] == "PAID"]
         waiting = [each for each in self.payouts[payee] if each["state"] != "PAID" and each["taken_by"] is None]
+        on_the_way = self._fees_on_the_way(payee)
         return Sum(
             payee_id=payee,
             sold=sum(self._net.get(owner, 0) for owner in owners),
             told=sum(each["sales_minor"] - each["refunds_minor"] for each in [*cycles, *days]) + waits.sold,
             fees=sum(each["fees_minor"] - each["fee_refunds_minor"] for each in [*cycles, *days]) + waits.fees,
             paid=sum(each["amount_minor"] for each in paid),
-            transfer_fees=sum(each["transfer_fee_minor"] for each in paid),
+            transfer_fees=sum(each["transfer_fee_minor"] for each in paid) + on_the_way,
             carried=sum(each["payable_minor"] for each in waiting)
+            - on_the_way
             + sum(each["net_minor"] for each in days)
             + (waits.sold - waits.fees),
             owed=sum(each["owed_minor"] for each in self.claims[payee]),
             collected=sum(each["collected_minor"] for each in self.claims[payee]),
             held=self._balances(owners),
         )
+
+    def _fees_on_the_way(self, payee: str) -> int:
+        """Transfer fees that were taken for payouts of which the bank has still to tell."""
+        path = f"/v1/payments?customer_id={_q(payee)}&kind=transfer_fee&limit=200"
+        taken = sum(each["captured_minor"] - each["refunded_minor"] for each in self._client.get(path)["payments"])
+        fees = {
+            state: sum(each["transfer_fee_minor"] for each in self.payouts[payee] if each["state"] == state)
+            for state in ("PAID", "INSTRUCTED")
+        }
+        return max(0, min(taken - fees["PAID"], fees["INSTRUCTED"]))
 
     def _summaries(self, payee: str) -> list[dict[str, Any]]:
         """The newest daily summaries; those of earlier days are in a cycle."""

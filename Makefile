@@ -38,7 +38,7 @@ faults: $(STAMP)  ## fifty and more kills under load, and the whole fault matrix
 	KESSAI_FAULT_ROUNDS=$${KESSAI_FAULT_ROUNDS:-50} $(PYTEST) tests/faults -m "soak or not soak"
 
 prove: $(STAMP)  ## 1,000 corruptions found before and after the verdict; 100,000 healthy processings without an alarm
-	KESSAI_PROCESSINGS=$${KESSAI_PROCESSINGS:-100000} $(PYTEST) -m soak tests/trace_cli
+	KESSAI_TEST_PROCESSINGS=$${KESSAI_TEST_PROCESSINGS:-100000} $(PYTEST) -m soak tests/trace_cli
 
 soak: $(STAMP)  ## the long runs
 	$(PYTEST) -m soak

@@ -18,7 +18,7 @@ from kessai.apps.trace.prove import prove_all
 from kessai.apps.wiring import load_payment_kinds
 from kessai.foundation.db import Database
 
-NUMBER = int(os.environ.get("KESSAI_PROCESSINGS", "100000"))
+NUMBER = int(os.environ.get("KESSAI_TEST_PROCESSINGS", "100000"))
 STRETCH_S = 10.0
 CUSTOMERS = Crowd(0, 2_000)
 _VERDICTS = "SELECT verdict, count(*) AS n FROM tracer.processing GROUP BY verdict"

@@ -89,6 +89,11 @@ class Wire(asyncio.Protocol):
         self._buffer = buffer[end:]
         self._waiting.set_result(Answer(int(head[9:12]), buffer[head_end + 4 : end]))
 
+    @property
+    def open(self) -> bool:
+        """Whether requests can be sent: a server closes what was idle for long."""
+        return self._transport is not None and not self._transport.is_closing()
+
     async def ask(self, request: bytes) -> Answer:
         """The answer to one prepared request."""
         assert self._transport is not None
@@ -132,9 +137,10 @@ class Load:
         )
 
     async def connect(self) -> None:
-        """Open every connection."""
+        """Open every connection that is not open."""
         loop = asyncio.get_running_loop()
-        for _ in range(self.target.connections):
+        self._wires = [wire for wire in self._wires if wire.open]
+        while len(self._wires) < self.target.connections:
             _, wire = await loop.create_connection(Wire, self._host, self._port)
             self._wires.append(wire)
 
@@ -145,6 +151,7 @@ class Load:
 
     async def run(self, order: Charge) -> tuple[Tally, int]:
         """The stretch's tally, and what the merchants gained by what was acknowledged."""
+        await self.connect()
         tally, dice = Tally(), random.Random(order.seed)  # noqa: S311  (a load, not a secret)
         started = time.perf_counter()
         until = started + order.seconds

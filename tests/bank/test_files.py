@@ -48,8 +48,8 @@ async def test_an_instruction_of_a_day_goes_with_its_file_to_its_end(filing: Fil
     await filing.hear(TUESDAY)
     done = await filing.world.now(waiting)
     assert (done.state, done.bank_reference) == (S.DONE, f"{file.file_id}-000001")
-    told = [each.decode(InstructionChanged).state for each in await filing.world.events()]
-    assert told == [S.SENT, S.DONE]
+    told = [each.decode(InstructionChanged) for each in await filing.world.events()]
+    assert [(each.state, each.booked_on) for each in told] == [(S.SENT, None), (S.DONE, TUESDAY)]
     (line,) = await filing.lines(file.file_id)
     assert (line.state, line.booked_on) == (L.DONE, TUESDAY)
     closed = await filing.file(file.file_id)

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from kessai.foundation.errors import PaymentError
-from kessai.foundation.ids import new_id
+from kessai.foundation.ids import new_hex, new_id
 from kessai.services.bank.api import OwnerKind
 from kessai.services.merchant.api import (
     AgreeContract,
@@ -89,7 +89,24 @@ async def test_a_merchant_belongs_to_a_company_that_is_there(world: World) -> No
 )
 async def test_a_companys_numbers_are_checked(world: World, profile: dict[str, str], code: str) -> None:
     request = RegisterCompany(profile=msgspec.convert({"name": "株式会社みどり"} | profile, CompanyProfile))
-    assert await refusal(world.service.register_company(request)) == code
+    approved = await world.approved(request, "merchant.company", "merchant-companies")
+    assert await refusal(world.service.register_company(approved)) == code
+
+
+async def test_nobody_registers_a_company_alone(world: World) -> None:
+    alone = RegisterCompany(profile=CompanyProfile(name="株式会社みどり"), company_id=f"cmp_{new_hex()}")
+    assert await refusal(world.service.register_company(alone)) == "approval_required"
+    another = await world.approved(
+        replace(alone, profile=CompanyProfile(name="b")), "merchant.company", "merchant-companies"
+    )
+    taken = replace(alone, approval_id=another.approval_id)
+    assert await refusal(world.service.register_company(taken)) == "approval_content_differs"
+    both = await world.approved(alone, "merchant.company", "merchant-companies")
+    company = await world.service.register_company(both)
+    again = await world.service.register_company(both)
+    assert (company.company_id, again) == (alone.company_id, company)
+    (entry,) = (await world.service.get_company_history(GetCompanyHistory(company_id=company.company_id))).changes
+    assert (entry.approval_id, entry.approved_by is not None) == (both.approval_id, True)
 
 
 async def test_a_company_keeps_what_it_was(world: World) -> None:

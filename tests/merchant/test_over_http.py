@@ -16,7 +16,7 @@ from kessai.foundation.config import Settings
 from kessai.foundation.contract import Message, verbs_of
 from kessai.foundation.vault import new_vault_key
 from kessai.services.identity.api import Scope, content_digest
-from kessai.services.merchant.api import AgreeContract, ChangeState, Merchant
+from kessai.services.merchant.api import AgreeContract, ChangeState, Merchant, RegisterCompany
 
 COMPANY = {"profile": {"name": "株式会社みどり", "corporate_number": "7000012050002"}}
 CONTRACT = {"methods": [{"method": "code", "fee": {"rate_ppm": 32_500}}]}
@@ -62,7 +62,8 @@ async def desk(database_url: str) -> AsyncIterator[_Desk]:
 
 
 async def test_a_merchant_applies_and_is_active_with_two_persons(desk: _Desk) -> None:
-    company = await desk.post("/v1/merchant-companies", COMPANY)
+    body = await desk.approved("merchant.company", "merchant-companies", COMPANY, RegisterCompany)
+    company = await desk.post("/v1/merchant-companies", body)
     assert company.status_code == 201, company.text
     profile = {"name": "みどり新宿", "kind": "shop", "company_id": company.json()["company_id"]}
     made = await desk.post("/v1/merchants", {"merchant_id": "mer:1", "profile": profile})
@@ -84,11 +85,13 @@ async def test_a_merchant_applies_and_is_active_with_two_persons(desk: _Desk) ->
 
 
 async def test_refusals_have_their_codes_and_statuses(desk: _Desk) -> None:
-    company = (await desk.post("/v1/merchant-companies", COMPANY)).json()["company_id"]
+    body = await desk.approved("merchant.company", "merchant-companies", COMPANY, RegisterCompany)
+    company = (await desk.post("/v1/merchant-companies", body)).json()["company_id"]
     profile = {"name": "x", "kind": "shop", "company_id": company}
     await desk.post("/v1/merchants", {"merchant_id": "mer:1", "profile": profile})
     contract = {"contract": CONTRACT, "reason": "x"}
     cases: list[tuple[str, dict[str, Any], int, str]] = [
+        ("/v1/merchant-companies", COMPANY, 422, "approval_required"),
         ("/v1/merchants/mer:x/contract", contract, 404, "merchant_not_found"),
         ("/v1/merchants/mer:1/contract", contract, 422, "approval_required"),
         (

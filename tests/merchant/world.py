@@ -126,7 +126,8 @@ class World:
         """A new company."""
         profile = {"name": "株式会社みどり"} | profile
         request = RegisterCompany(profile=msgspec.convert(profile, CompanyProfile))
-        return (await self.service.register_company(request)).company_id
+        approved = await self.approved(request, "merchant.company", "merchant-companies")
+        return (await self.service.register_company(approved)).company_id
 
     async def merchant(self, merchant_id: str, state: MerchantState = S.ACTIVE, **fee: object) -> str:
         """A new merchant that has come to a state; with a contract, if it was activated."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from kessai.foundation.clock import TOKYO, SandboxClock
 from kessai.foundation.db import Database
 from kessai.foundation.errors import NotFound
-from kessai.foundation.events import Relay
+from kessai.foundation.events import Relay, Subscription
 from kessai.foundation.ids import new_hex
 from kessai.sdk.jobs import JobDone, JobOrder
 from kessai.sdk.workflow import Definition, Engine
@@ -45,7 +45,7 @@ from kessai.services.settlement.api.claims import ClaimRecord, ListClaims
 from kessai.services.settlement.api.payouts import ListPayouts, PayoutRecord
 from kessai.services.settlement.domain.configuration import read_settlement
 from kessai.services.settlement.service.cycles import CycleDesk
-from kessai.services.settlement.service.results import payout_results
+from kessai.services.settlement.service.results import payout_results, value_dates
 from kessai.services.settlement.store import ROLE
 from kessai.services.settlement.workflows import Deps
 from kessai.services.settlement.workflows.clear import clear_cycles
@@ -177,6 +177,15 @@ class World:
         await self.database.fetch(None, _SUMMARY, *row)
         self.sold[payee or merchant_id] += amount
 
+    async def take(self, owner: str, account_type: str, amount: int) -> None:
+        """Somebody takes what an account holds."""
+        source = Leg(owner=owner, account_type=account_type, amount_minor=amount, asset="JPY")
+        target = Leg(owner=SHOPPER, account_type="deposit", amount_minor=amount, asset="JPY")
+        exchange_id = f"exc_{new_hex()}"
+        await self.ledger.create_exchange(
+            CreateExchange(exchange_id=exchange_id, kind="test_take", sources=[source], targets=[target])
+        )
+
     async def _post(self, owner: str, amount: int) -> None:
         if not amount:
             return
@@ -232,11 +241,17 @@ class World:
 
     async def hear(self) -> None:
         """Whatever the payment service has told is heard."""
-        subscription = payout_results(self.database, self.clock)
-        relay = Relay(self.database, "payment")
+        await self._deliver("payment", payout_results(self.database, self.clock))
+
+    async def hear_of_the_bank(self) -> None:
+        """Whatever the bank service has told is heard."""
+        await self._deliver("bank", value_dates(self.database, self.clock))
+
+    async def _deliver(self, source: str, subscription: Subscription) -> None:
+        relay = Relay(self.database, source)
         await relay.open()
         try:
-            waiting = "SELECT count(*) FROM payment.outbox WHERE position IS NULL"
+            waiting = f"SELECT count(*) FROM {source}.outbox WHERE position IS NULL"
             while (await self.database.fetch(None, waiting))[0][0]:
                 await asyncio.sleep(0.01)
         finally:

@@ -24,7 +24,15 @@ from kessai.foundation.clock import TOKYO, SandboxClock
 from kessai.foundation.contract import Message
 from kessai.sdk.jobs import JobRun, RunState, status
 from kessai.services.identity.api import CreateKey, Scope, content_digest
-from kessai.services.merchant.api import AgreeContract, ChangeState, MerchantState, SetBankAccount, SetParent
+from kessai.services.merchant.api import (
+    AgreeContract,
+    ChangeState,
+    CompanyProfile,
+    MerchantState,
+    RegisterCompany,
+    SetBankAccount,
+    SetParent,
+)
 from kessai.services.payment.api import Adjust, Direction
 from kessai.services.settlement.api.claims import RecordRepayment
 from kessai.simulators.bank.lines import LineFate
@@ -219,7 +227,10 @@ class District:
 
     async def sign_up(self, rules: dict[str, dict[str, Any]], fees: dict[str, dict[str, Any]]) -> None:
         """Every merchant: its contract, a bank account of its own, active."""
-        company = (await self.clerk.post("/v1/merchant-companies", {"profile": {"name": "Shotengai"}}))["company_id"]
+        new = RegisterCompany(profile=CompanyProfile(name="Shotengai"))
+        company = (await self._approved("/v1/merchant-companies", "merchant.company", "merchant-companies", new))[
+            "company_id"
+        ]
         for merchant in MERCHANTS:
             profile = {"name": merchant, "kind": "shop", "company_id": company}
             await self.clerk.post("/v1/merchants", {"merchant_id": merchant, "profile": profile})
@@ -275,14 +286,14 @@ class District:
             await self._approved(path, "merchant.state", merchant, request)
             self.suspended.discard(merchant)
 
-    async def _approved(self, path: str, action: str, subject: str, request: Message) -> None:
+    async def _approved(self, path: str, action: str, subject: str, request: Message) -> dict[str, Any]:
         """Do what a second person has to approve; the path says which merchant it is about."""
         approval = await self._approval(action, subject, content_digest(request))
         told = msgspec.to_builtins(request)
         body = {name: value for name, value in told.items() if name != "merchant_id" and value is not None}
         if "parent_id" in told:
             body["parent_id"] = told["parent_id"]
-        await self.clerk.post(path, {**body, "approval_id": approval})
+        return await self.clerk.post(path, {**body, "approval_id": approval})
 
     async def _approval(self, action: str, subject: str, digest: str, approval_id: str | None = None) -> str:
         asked = {"subject": subject, "action": action, "content_sha256": digest, "reason": "as agreed"}

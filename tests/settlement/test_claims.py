@@ -46,7 +46,9 @@ from kessai.services.settlement.effects import DEPENDENCIES, SettlementEffects
 from kessai.services.settlement.store import claims
 from kessai.services.settlement.store.payouts import Known
 from kessai.services.settlement.workflows.cycle import make_cycles
+from kessai.services.settlement.workflows.idle import first_to_state
 from kessai.services.settlement.workflows.offsetting import end_parts
+from kessai.services.settlement.workflows.stating import state_cycles
 from tests.payment.world import key
 from tests.settlement.cycle_world import World, opened
 
@@ -257,7 +259,8 @@ async def charged(world: World, number: int, amount: int, rate_bps: int) -> None
 
 
 async def statement(world: World, form: StatementForm) -> StatementFile:
-    """October's, of mer:x."""
+    """October's, of mer:x, after a run of the job that issues it."""
+    await world.run(state_cycles, OCTOBER_END)
     (payout,) = await world.payouts("mer:x")
     return await world.desk.get_statement(GetStatement(payee_id="mer:x", cycle_id=payout.cycle_id, format=form))
 
@@ -305,6 +308,41 @@ async def test_a_statement_is_issued_once_and_kept(world: World) -> None:
     with pytest.raises(PaymentError) as refusal:
         await world.desk.get_statement(msgspec.structs.replace(kept, version=2))
     assert refusal.value.code == "statement_not_found"
+
+
+async def test_what_a_merchant_is_shown_does_not_depend_on_who_asks_first(world: World) -> None:
+    await sold_october(world)
+    (payout,) = await world.payouts("mer:x")
+    asked = GetStatement(payee_id="mer:x", cycle_id=payout.cycle_id)
+    versions = ListStatementVersions(payee_id="mer:x", cycle_id=payout.cycle_id)
+    as_text = msgspec.structs.replace(asked, format=StatementForm.CSV)
+    shown = await world.desk.get_statement(asked)
+    assert (shown.version, "未発行" in (await world.desk.get_statement(as_text)).content) == (0, True)
+    assert (await world.desk.list_statement_versions(versions)).versions == []
+    assert (await world.run(state_cycles, OCTOBER_END, dry_run=True)).done == 1
+    assert (await world.desk.get_statement(asked)).version == 0
+    assert (await world.run(state_cycles, OCTOBER_END)).done == 1
+    first = await world.desk.get_statement(asked)
+    assert first.version == 1
+    await world.pay(OCTOBER_PAYS)
+    await world.bank_says(InstructionState.FAILED, FailureCode.ACCOUNT_CLOSED)
+    assert await world.desk.get_statement(asked) == first
+    assert [(await world.run(state_cycles, OCTOBER_END)).done for _ in range(2)] == [1, 0]
+    assert (await world.desk.get_statement(asked)).version == 2
+
+
+async def test_a_statement_that_was_issued_is_not_looked_at_again_until_something_changes(world: World) -> None:
+    deps = world.engine.deps
+    until = date(2025, 12, 31)
+    assert await first_to_state(deps, OCTOBER_END, until) is None
+    await sold_october(world)
+    assert await first_to_state(deps, OCTOBER_END, until) == OCTOBER_END
+    await world.run(state_cycles, OCTOBER_END)
+    assert await first_to_state(deps, OCTOBER_END, until) is None
+    await world.pay(OCTOBER_PAYS)
+    assert await first_to_state(deps, OCTOBER_PAYS, until) == OCTOBER_PAYS
+    assert (await world.run(state_cycles, OCTOBER_PAYS)).done == 0
+    assert await first_to_state(deps, OCTOBER_PAYS, until) is None
 
 
 async def test_a_statement_that_was_changed_after_it_was_issued_is_found(world: World) -> None:

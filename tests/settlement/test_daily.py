@@ -23,6 +23,7 @@ from kessai.services.settlement.api import (
     TransactionState,
 )
 from kessai.services.settlement.store import ROLE, days, transactions
+from kessai.services.settlement.store.transactions import Proved
 from kessai.services.settlement.workflows.daily import daily, payees_of_day
 from kessai.services.settlement.workflows.proving import judge
 from kessai.services.tracer.api import Verdict
@@ -33,13 +34,18 @@ TOMORROW = date(2026, 12, 2)
 
 
 _MANY = """
-INSERT INTO settlement.transaction_data (owner_id, transaction_id, kind, from_id, to_id, amount_minor, method,
-    payment_id, processing_id, occurred_at, business_date, recorded_at, told_at, state)
-SELECT $1::text, md5(n::text)::uuid, 'sale', 'cus:x', $1::text, 100, 'direct', 'chg_' || n, 'prc_' || n,
-    $3::timestamptz, $2::date, $3::timestamptz, $3::timestamptz, 'RECORDED'
-FROM generate_series(1, $4::int) AS n
+WITH recorded AS (
+    INSERT INTO settlement.transaction_data (owner_id, transaction_id, kind, from_id, to_id, amount_minor, method,
+        payment_id, processing_id, occurred_at, business_date, recorded_at, told_at, state)
+    SELECT $1::text, md5(n::text)::uuid, 'sale', 'cus:x', $1::text, 100, 'direct', 'chg_' || n, 'prc_' || n,
+        $3::timestamptz, $2::date, $3::timestamptz, $3::timestamptz, 'RECORDED'
+    FROM generate_series(1, $4::int) AS n
+    RETURNING owner_id, transaction_id, business_date
+)
+INSERT INTO settlement.open_transaction (owner_id, transaction_id, business_date)
+SELECT owner_id, transaction_id, business_date FROM recorded
 """
-_READ = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'transaction_open'"
+_READ = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'open_transaction_pkey'"
 
 
 @pytest.fixture
@@ -181,7 +187,7 @@ async def test_a_day_is_not_closed_past_one_that_has_begun_to_settle(world: Worl
     world.until(date(2026, 12, 3))
     deps = world.settlement.engine.deps
     page = await transactions.open_page(deps.database, TODAY, transactions.START, 10)
-    proved = [(each.owner_id, each.transaction_id, SHOP, SHOP) for each in page]
+    proved = [Proved(each.owner_id, each.transaction_id, each.business_date, SHOP, SHOP) for each in page]
     await deps.database.transaction(ROLE, lambda connection: transactions.settle(connection, TODAY, proved))
     with pytest.raises(Refused) as refusal:
         await deps.database.transaction(ROLE, lambda connection: days.close(connection, TOMORROW, deps.clock.now()))
@@ -266,11 +272,18 @@ async def test_nothing_is_added_to_a_day_that_was_closed_meanwhile(world: World)
     (before,) = await world.summaries(since=TODAY)
     world.until(TOMORROW)
     charge = await world.sell(5_000)
-    await world.database.fetch(
+    await world.hear()
+    (row,) = await world.database.fetch(
         None,
-        "UPDATE settlement.transaction_data SET business_date = $1 WHERE payment_id = $2",
+        "UPDATE settlement.transaction_data SET business_date = $1 WHERE payment_id = $2 RETURNING transaction_id",
         TODAY,
         charge.payment_id,
+    )
+    await world.database.fetch(
+        None,
+        "UPDATE settlement.open_transaction SET business_date = $1 WHERE transaction_id = $2",
+        TODAY,
+        row["transaction_id"],
     )
     await world.issue()
     await world.settle(TOMORROW)

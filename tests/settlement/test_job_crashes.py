@@ -21,12 +21,14 @@ from kessai.services.settlement.workflows import Deps
 from kessai.services.settlement.workflows.clear import clear_cycles
 from kessai.services.settlement.workflows.cycle import make_cycles
 from kessai.services.settlement.workflows.payout import pay_cycles
+from kessai.services.settlement.workflows.stating import state_cycles
 from tests.settlement.cycle_world import START, World, opened
 
 Job = Definition[Deps, JobOrder, JobDone]
 MONTHS = 2
 """Of one story: what is sold in the first is paid at the end of the second."""
 INSTRUCT_DAYS_BEFORE = 2
+_ISSUED = "SELECT version FROM settlement.issued_statement WHERE payee_id = ANY ($1::text[])"
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ class Story:
         """On which days its jobs run, in their order."""
         last_day = month_end(self.first)
         instruct_on = previous_business_day(month_end(months_after(self.first, 1)), INSTRUCT_DAYS_BEFORE)
-        return {make_cycles: last_day, clear_cycles: last_day, pay_cycles: instruct_on}
+        return {make_cycles: last_day, clear_cycles: last_day, state_cycles: last_day, pay_cycles: instruct_on}
 
     async def begin(self, world: World) -> None:
         """What happens before the jobs."""
@@ -77,10 +79,12 @@ class Story:
         assert [(each.state.value, each.amount_minor) for each in (one, two, three)] == [
             ("PAID", 4_750), ("PAID", 7_750), ("NOTHING", 0),
         ]  # fmt: skip
+        issued = await world.database.fetch(None, _ISSUED, self.merchants)
+        assert [row["version"] for row in issued] == [1, 1, 1]
         await world.require_every_yen([*self.merchants, f"{mixed}/shop"], self.merchants)
 
 
-@pytest.mark.parametrize("job", [make_cycles, clear_cycles, pay_cycles], ids=lambda job: job.name)
+@pytest.mark.parametrize("job", [make_cycles, clear_cycles, state_cycles, pay_cycles], ids=lambda job: job.name)
 async def test_a_crash_at_every_boundary_of_a_job_settles_each_payout_once(world: World, job: Job) -> None:
     engines, stories = list[Engine[Deps]](), dict[str, Story]()
 

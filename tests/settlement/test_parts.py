@@ -17,6 +17,7 @@ from kessai.services.merchant.api import Bearer
 from kessai.services.settlement.api.payouts import PayoutStanding
 from kessai.services.settlement.api.statements import GetStatement
 from kessai.services.settlement.domain.payouts import MOVED_MINOR_MAX, Share, TakenOver, in_parts, shares
+from kessai.services.settlement.workflows.stating import state_cycles
 from tests.settlement.cycle_world import World, opened
 
 S = PayoutStanding
@@ -74,7 +75,9 @@ async def test_more_than_one_transfer_moves_is_paid_in_several(world: World) -> 
     assert [each.state for each in paid] == [S.PAID] * 3
     assert sorted(each.amount_minor for each in paid) == [8_333_333_033, 8_333_333_034, 8_333_333_034]
     assert await world.balance("mer:x", "settled_sales") == 0
+    await world.run(state_cycles, OCTOBER_END)
     file = await world.desk.get_statement(GetStatement(payee_id="mer:x", cycle_id=paid[0].cycle_id))
+    assert file.version == 1
     told = json.loads(file.content)
     assert (told["amount_minor"], told["transfer_fee_minor"], len(told["payouts"])) == (25_000_000_001 - 900, 900, 3)
     await world.require_every_yen(["mer:x"], ["mer:x"])

@@ -12,9 +12,18 @@ import pytest
 
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError
+from kessai.foundation.events.outbox import outbox_insert, outbox_row
+from kessai.foundation.ids import new_id
 from kessai.sdk.processing.api import ListEffects, Outcome, ProcessingTouched
 from kessai.sdk.processing.participant import Own, report_on
-from kessai.services.bank.api import FailureCode, InstructionState
+from kessai.services.bank.api import (
+    TOPIC_TRANSFER,
+    FailureCode,
+    InstructionChanged,
+    InstructionKind,
+    InstructionState,
+    OwnerKind,
+)
 from kessai.services.ledger.api import Freeze, FreezeAccount, account_id_of
 from kessai.services.merchant.api import Bearer, BelowMinimum, Cycle, MerchantState, PayoutRule
 from kessai.services.payment.api import Action, PaymentState, PaymentStateChanged
@@ -118,6 +127,84 @@ async def test_a_failed_payout_that_was_paid_after_all_is_paid_and_not_taken_ove
     assert (paid.state, paid.reason, paid.paid_on) == (S.PAID, "paid_after_all", date(2025, 10, 1))
     await sold(world, 5_000, date(2025, 11, 5), last=NOVEMBER_END)
     assert [each.payable_minor for each in await world.payouts("mer:x")] == [10_000, 5_000]
+
+
+async def _booked(world: World, payment_id: str | None, day: date | None) -> None:
+    """The bank tells of the day on which it booked a transfer."""
+    event = InstructionChanged(
+        event_id=new_id("evt"), instruction_id=new_id("btr"), kind=InstructionKind.TRANSFER,
+        state=InstructionState.DONE, account_id="bac_x", owner_kind=OwnerKind.MERCHANT, owner_id="mer:x",
+        amount_minor=1, failure_code=None,
+        bank_reference=None, reference=payment_id, processing_id="prc_x", version=2, occurred_at=world.clock.now(),
+        booked_on=day,
+    )  # fmt: skip
+    row = outbox_row(TOPIC_TRANSFER, [event], world.clock.now())
+    columns = [[value] for value in row]
+    await world.database.transaction("kessai_bank", lambda c: c.execute(outbox_insert("bank"), *columns))
+    await world.hear_of_the_bank()
+
+
+@pytest.mark.parametrize("first", ["bank", "payment"])
+async def test_a_payout_was_paid_on_the_day_of_the_bank_whenever_it_is_heard_of(world: World, first: str) -> None:
+    world.agree("mer:x")
+    await sold(world, 10_000)
+    await world.pay(FIRST_DAY)
+    world.until(date(2025, 12, 3))
+    (payout,) = await world.payouts("mer:x")
+    if first == "bank":
+        await _booked(world, payout.payment_id, date(2025, 11, 28))
+        assert [each.paid_on for each in await world.payouts("mer:x")] == [None]
+    await world.bank_says(InstructionState.DONE)
+    if first == "payment":
+        await _booked(world, payout.payment_id, None)
+        assert [each.paid_on for each in await world.payouts("mer:x")] == [date(2025, 12, 3)]
+        await _booked(world, payout.payment_id, date(2025, 11, 28))
+    assert [(each.state, each.paid_on) for each in await world.payouts("mer:x")] == [(S.PAID, date(2025, 11, 28))]
+    await world.bank_says(InstructionState.RETURNED, FailureCode.ACCOUNT_CLOSED)
+    assert [(each.state, each.paid_on) for each in await world.payouts("mer:x")] == [(S.RETURNED, date(2025, 11, 28))]
+
+
+async def test_a_transfer_fee_that_went_back_is_charged_again_once_when_the_payout_was_paid_after_all(
+    world: World,
+) -> None:
+    world.agree("mer:x", transfer_fee_minor=250, transfer_fee_borne_by=Bearer.MERCHANT)
+    await sold(world, 10_000)
+    await world.pay(FIRST_DAY)
+    await world.bank_says(InstructionState.FAILED, FailureCode.ACCOUNT_CLOSED)
+    (failed,) = await world.payouts("mer:x")
+    await world.pay(FIRST_DAY)
+    assert await world.balance("internal:transfer_fee", "fee_income") == 0
+    await _captured(world, failed.payment_id)
+    (paid,) = await world.payouts("mer:x")
+    assert (paid.state, paid.reason) == (S.PAID, "paid_after_all:transfer_fee_given_back")
+    assert await first_to_pay(world.engine.deps, FIRST_DAY, FIRST_DAY) == FIRST_DAY
+    for _ in range(2):
+        await world.pay(FIRST_DAY)
+    (paid,) = await world.payouts("mer:x")
+    assert (paid.state, paid.reason, paid.amount_minor, paid.transfer_fee_minor) == (
+        S.PAID,
+        "paid_after_all",
+        9_750,
+        250,
+    )
+    assert await world.balance("internal:transfer_fee", "fee_income") == 250
+    assert await first_to_pay(world.engine.deps, FIRST_DAY, FIRST_DAY) is None
+
+
+async def test_a_transfer_fee_that_cannot_be_charged_again_is_told_with_its_payout(world: World) -> None:
+    world.agree("mer:x", transfer_fee_minor=250, transfer_fee_borne_by=Bearer.MERCHANT)
+    await sold(world, 10_000)
+    await world.pay(FIRST_DAY)
+    await world.bank_says(InstructionState.FAILED, FailureCode.ACCOUNT_CLOSED)
+    (failed,) = await world.payouts("mer:x")
+    await world.pay(FIRST_DAY)
+    await _captured(world, failed.payment_id)
+    await world.take("mer:x", "settled_sales", 10_000)
+    for _ in range(2):
+        await world.pay(FIRST_DAY)
+    (paid,) = await world.payouts("mer:x")
+    assert (paid.state, paid.reason) == (S.PAID, "paid_after_all:transfer_fee_refused:insufficient_funds")
+    assert await world.balance("internal:transfer_fee", "fee_income") == 0
 
 
 async def test_a_payout_whose_predecessor_was_paid_after_all_is_held_for_an_operator(world: World) -> None:

@@ -106,6 +106,22 @@ async def test_a_total_that_is_not_its_parts_is_found(sales: intake_world.World)
     assert {each.table for each in (await told(sales.database)).findings} == {"settlement.fee", "settlement.fee_base"}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM settlement.open_transaction",
+        "UPDATE settlement.open_transaction SET business_date = business_date + 1",
+        "UPDATE settlement.open_transaction SET transaction_id = gen_random_uuid()",
+    ],
+)
+async def test_a_transaction_that_no_day_would_look_at_is_found(sales: intake_world.World, change: str) -> None:
+    await sales.sell(10_000)
+    await sales.hear()
+    assert (await told(sales.database)).findings == []
+    await sales.database.fetch(None, change)
+    assert {each.table for each in (await told(sales.database)).findings} == {"settlement.open_transaction"}
+
+
 # -- merchants' own money -----------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,14 @@ from kessai.apps.demo.client import Client
 from kessai.apps.demo.diary import PATIENCE_S, PAUSE_S, expect
 from kessai.foundation.contract import Message
 from kessai.services.identity.api import content_digest
-from kessai.services.merchant.api import AgreeContract, ChangeState, MerchantState, SetBankAccount, SetParent
+from kessai.services.merchant.api import (
+    AgreeContract,
+    ChangeState,
+    MerchantState,
+    RegisterCompany,
+    SetBankAccount,
+    SetParent,
+)
 
 BOOKSHOP, FLORIST, STALL, SWEETS = "merchant:honya", "merchant:hanaya", "merchant:yatai", "merchant:dagashi"
 COBBLER, BAKER = "merchant:kutsuya", "merchant:panya"
@@ -120,7 +127,8 @@ class Staff:
     def sign_up(self) -> None:
         """Register every merchant, agree its contract, say who collects and where it is paid, and activate it."""
         profile = {"name": "Matsuri Shoten Co.", "registration_number": REGISTRATION_NUMBER}
-        company = self.operator.post("/v1/merchant-companies", {"profile": profile})["company_id"]
+        new = msgspec.convert({"profile": profile}, RegisterCompany)
+        company = self.do("/v1/merchant-companies", "merchant.company", "merchant-companies", new, "")["company_id"]
         for role in ROLES:
             kind = "company" if role.merchant_id == CHAIN else "shop"
             profile = {"name": role.name, "kind": kind, "company_id": company}

@@ -30,6 +30,7 @@ SUMS = (
     Check("strange_standing", "a day that is closed is the sum of its transactions"),
     Check("broken_days", "a day that is closed is the sum of its transactions"),
     Check("transactions_before_their_day", "a transaction settles on its day or later, and goes the right way"),
+    Check("open_or_not", "what has not settled waits for the next day's run, and nothing else does"),
     Check("broken_summaries", "a daily summary is the sum of its transactions"),
     Check("broken_cycles", "a sales summary is the sum of its daily summaries"),
     Check("broken_clearings", "each owner's cycle is cleared once, for what it comes to"),

@@ -12,8 +12,10 @@ from kessai.services.settlement.workflows.idle import (
     first_to_make,
     first_to_pay,
     first_to_settle,
+    first_to_state,
 )
 from kessai.services.settlement.workflows.payout import pay_cycles
+from kessai.services.settlement.workflows.stating import state_cycles
 
 DAILY = DatedJob(
     name="settlement.daily",
@@ -41,6 +43,14 @@ CLEAR = DatedJob(
     days_back=1,
     first_busy=first_to_clear,
 )
+STATEMENT = DatedJob(
+    name="settlement.statement",
+    summary="Issue the statements of cycles that are decided, and again of what has changed since (精算明細書).",
+    definition=state_cycles,
+    at="04:00",
+    days_back=1,
+    first_busy=first_to_state,
+)
 PAYOUT = DatedJob(
     name="settlement.payout",
     summary="Have the payouts transferred whose day to instruct the bank has come (入金指示).",
@@ -50,5 +60,5 @@ PAYOUT = DatedJob(
     first_busy=first_to_pay,
 )
 
-SETTLEMENT_JOBS: tuple[DatedJob, ...] = (DAILY, CYCLE, CLEAR, PAYOUT)
+SETTLEMENT_JOBS: tuple[DatedJob, ...] = (DAILY, CYCLE, CLEAR, STATEMENT, PAYOUT)
 """Every dated job of the service."""

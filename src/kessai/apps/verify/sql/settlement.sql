@@ -32,6 +32,21 @@ WHERE t.settles_on < t.business_date
     OR (t.kind IN ('refund', 'fee') AND t.from_id <> t.owner_id)
 LIMIT $1;
 
+-- name: open_or_not
+-- What has not settled is on the list that a day's run reads, and nothing else is.
+SELECT 'open_transaction' AS relation,
+    concat_ws('/', coalesce(t.owner_id, o.owner_id), encode(uuid_send(coalesce(t.transaction_id, o.transaction_id)), 'hex'))
+        AS key,
+    CASE WHEN o.transaction_id IS NULL THEN 'it is missing, though its transaction has not settled'
+        WHEN t.transaction_id IS NULL THEN 'no transaction is open under its id'
+        ELSE format('it is of %s, its transaction of %s', o.business_date, t.business_date) END AS sentence
+FROM (
+    SELECT owner_id, transaction_id, business_date FROM settlement.transaction_data WHERE settles_on IS NULL
+) AS t
+FULL JOIN settlement.open_transaction AS o ON o.owner_id = t.owner_id AND o.transaction_id = t.transaction_id
+WHERE o.transaction_id IS NULL OR t.transaction_id IS NULL OR o.business_date <> t.business_date
+LIMIT $1;
+
 -- name: broken_summaries
 SELECT 'daily_summary' AS relation,
     concat_ws('/', coalesce(s.payee_id, t.payee_id), coalesce(s.day, t.day)::text, coalesce(s.merchant_id, t.merchant_id),

@@ -173,6 +173,8 @@ class InstructionChanged(
     version: int
     """The instruction's version after this step; a later event has a higher one."""
     occurred_at: datetime
+    booked_on: date | None = None
+    """Of DONE: the day on which the bank booked it, where the bank tells of one (by files)."""
 
 
 TOPIC_TRANSFER = "bank.transfer"

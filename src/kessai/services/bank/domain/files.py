@@ -205,7 +205,8 @@ def report_of(line: FileLine) -> Report:
             state = InstructionState.RETURNED
         case _:
             state = InstructionState.SENT
-    return Report(state=state, failure_code=line.failure_code, bank_reference=reference)
+    booked_on = line.booked_on if state is InstructionState.DONE else None
+    return Report(state=state, failure_code=line.failure_code, bank_reference=reference, booked_on=booked_on)
 
 
 def is_retried(line: FileLine, terms: RetryTerms) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -47,6 +47,8 @@ class Report(Message, frozen=True):
     state: InstructionState
     failure_code: FailureCode | None = None
     bank_reference: str | None = None
+    booked_on: date | None = None
+    """The day on which the bank booked it, where it says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Change:
     instruction: Instruction
     was: InstructionState
     """The state that the step led from."""
+    booked_on: date | None = None
+    """The bank's own day of it."""
 
     @property
     def state(self) -> InstructionState:
@@ -134,7 +138,7 @@ def advanced(instruction: Instruction, report: Report, now: datetime) -> Change 
         updated_at=max(now, instruction.updated_at),
         version=instruction.version + 1,
     )
-    return Change(after, instruction.state)
+    return Change(after, instruction.state, report.booked_on)
 
 
 def latest(results: Sequence[Result]) -> dict[str, Report]:
@@ -182,4 +186,5 @@ def event_of(change: Change) -> InstructionChanged:
         processing_id=after.processing_id,
         version=after.version,
         occurred_at=after.updated_at,
+        booked_on=change.booked_on,
     )

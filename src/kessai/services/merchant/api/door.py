@@ -86,7 +86,8 @@ class Companies(Protocol):
     """事業者."""
 
     @verb("POST /v1/merchant-companies", scope=WRITE, moves_value=True, status=201,
-          errors=("corporate_number_wrong", "registration_number_differs", "idempotency_key_reused"))  # fmt: skip
+          errors=("corporate_number_wrong", "registration_number_differs", "idempotency_key_reused",
+                  *APPROVAL))  # fmt: skip
     async def register_company(self, request: RegisterCompany, /) -> Company:
         """A new company."""
         ...

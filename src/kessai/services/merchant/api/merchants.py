@@ -43,6 +43,8 @@ class RegisterCompany(Message):
     profile: CompanyProfile
     company_id: CompanyId | None = None
     """Chosen by the caller; None: derived from the call's idempotency key."""
+    approval_id: ApprovalId | None = None
+    """An approval of `merchant.company` of this content, less `approval_id`, about `merchant-companies`."""
 
 
 class ChangeCompany(Message):

@@ -30,6 +30,8 @@ from kessai.services.merchant.service.paging import cursor_of, history_page, pos
 from kessai.services.merchant.store import ROLE, changes
 
 HIGHEST = 2**62
+COMPANIES = "merchant-companies"
+"""What an approval of a new company is about: it has no id yet."""
 NOBODY = Consent()
 
 
@@ -47,10 +49,18 @@ class CompanyDesk:
         key, digest = current_call().request_key or new_hex(), digest_of(request)
         company_id = request.company_id or f"cmp_{key}"
 
+        async def known(connection: Connection) -> Company | None:
+            entries = (await changes.entries_of(connection, [company_id])).get(company_id)
+            return await _repeated(connection, entries[0], digest) if entries else None
+
+        if found := await self._database.transaction(ROLE, known):
+            return found
+        consent = await self._consent(COMPANIES, request.approval_id, key, digest)
+
         async def write(connection: Connection) -> Company:
-            if known := (await changes.entries_of(connection, [company_id])).get(company_id):
-                return await _repeated(connection, known[0], digest)
-            entry = self._entry(company_id, 1, key, request.profile, "registered", digest)
+            if found := await known(connection):
+                return found
+            entry = self._entry(company_id, 1, key, request.profile, "registered", digest, consent)
             if not await changes.insert_companies(connection, [entry]):
                 raise Overtaken
             return await _company(connection, company_id)
@@ -75,7 +85,7 @@ class CompanyDesk:
         found = await self._database.transaction(ROLE, judge)
         if isinstance(found, Company):
             return found
-        consent = await self._consent(request, key, digest)
+        consent = await self._consent(request.company_id, request.approval_id, key, digest)
 
         async def write(connection: Connection) -> Company:
             version = await judge(connection)
@@ -88,11 +98,11 @@ class CompanyDesk:
 
         return await self._again(write)
 
-    async def _consent(self, request: ChangeCompany, act_id: str, digest: str) -> Consent:
+    async def _consent(self, subject: str, approval_id: str | None, act_id: str, digest: str) -> Consent:
         if not self._rules.needed_for(Aspect.COMPANY):
             return Consent()
         action = f"merchant.{Aspect.COMPANY.value}"
-        return await self._consents.use(Act(act_id, request.company_id, action, digest, request.approval_id))
+        return await self._consents.use(Act(act_id, subject, action, digest, approval_id))
 
     async def get_company(self, request: GetCompany, /) -> Company:
         """A company."""

@@ -100,6 +100,7 @@ class PayoutRecord(Message):
     taken_by: str | None
     """The later payout that took it over."""
     paid_on: date | None
+    """The day on which the bank booked the transfer; where it names none, on which its result was heard."""
     version: int
     made_at: datetime
     updated_at: datetime

@@ -29,7 +29,7 @@ class GetStatement(Message):
     cycle_id: CycleId
     format: StatementForm = StatementForm.JSON
     version: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """One that was issued; None: as things are now. That is issued by this, unless it says what the last one does."""
+    """One that was issued; None: the last one or, until settlement.statement has issued one, what it would say."""
 
 
 class ListStatementVersions(Message):
@@ -50,7 +50,7 @@ class StatementVersion(Message):
 
 
 class StatementVersions(Message):
-    """The oldest first; none while the cycle is not cleared, or nobody has asked for it."""
+    """The oldest first; none until the job settlement.statement has looked at the cleared cycle."""
 
     versions: list[StatementVersion]
 
@@ -73,7 +73,7 @@ class StatementFile(Message):
     bytes: int
     sha256: str
     version: int | None = None
-    """Of a statement: 0 while its cycle is not cleared, which issues nothing."""
+    """Of a statement: 0 while none is issued."""
 
 
 # -- what is in one ---------------------------------------------------------------------------------------------------

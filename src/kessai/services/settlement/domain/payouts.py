@@ -25,6 +25,8 @@ OWED = "claims_open"
 
 
 PAID_AFTER_ALL = "paid_after_all"
+FEE_BACK, FEE_ASKED, FEE_REFUSED = "transfer_fee_given_back", "transfer_fee_asked", "transfer_fee_refused"
+"""Of one that was paid after all: its fee has gone back meanwhile; it is asked for again; that was refused."""
 """Of a payout that was FAILED, and that the bank has paid none the less."""
 
 
@@ -327,6 +329,16 @@ def after_event(payout: Payout, state: PayoutState, reason: str | None, on: date
         return refused(payout, reason, fee_taken=payout.transfer_fee_minor > 0)
     paid_on = on if state is PayoutState.PAID else payout.paid_on
     return replace(payout, state=state, reason=reason, paid_on=paid_on)
+
+
+def charging_again(payout: Payout, fee_payment_id: str) -> Payout:
+    """A payout that was paid after all while its transfer fee is asked for once more, as another payment."""
+    return replace(payout, reason=f"{PAID_AFTER_ALL}:{FEE_ASKED}", fee_payment_id=fee_payment_id)
+
+
+def charged_again(payout: Payout, code: str | None, *, done: bool) -> Payout:
+    """The same once that was answered; what was refused says so for good."""
+    return replace(payout, reason=PAID_AFTER_ALL if done else f"{PAID_AFTER_ALL}:{FEE_REFUSED}:{code}")
 
 
 def paid_twice(payout: Payout, earlier_id: str) -> Payout | None:

@@ -156,13 +156,3 @@ WHERE t.owner_id = ANY ($1::text[]) AND t.payee_id = $2 AND t.kind IN ('fee', 'f
     AND t.settles_on BETWEEN $3 AND $4
 GROUP BY t.kind, f.tax_rate_bps
 ORDER BY t.kind, f.tax_rate_bps DESC
-
--- name: statements_issued
-SELECT version, contents, sha256, issued_at
-FROM settlement.issued_statement
-WHERE payee_id = $1::text AND cycle_id = $2::uuid
-ORDER BY version
-
--- name: issue_statement
-INSERT INTO settlement.issued_statement (payee_id, cycle_id, version, contents, sha256, issued_at)
-VALUES ($1::text, $2::uuid, $3::int, $4::bytea, $5::text, $6::timestamptz)

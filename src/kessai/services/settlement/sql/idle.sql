@@ -27,8 +27,7 @@ SELECT u.day, $2::timestamptz, coalesce(d.transactions, 0)::bigint, coalesce(d.n
     coalesce((
         SELECT sum(o.transactions) FROM (
             SELECT t.business_date, count(*) AS transactions
-            FROM settlement.transaction_data AS t
-            WHERE t.settles_on IS NULL
+            FROM settlement.open_transaction AS t
             GROUP BY t.business_date
         ) AS o
         WHERE o.business_date <= u.day

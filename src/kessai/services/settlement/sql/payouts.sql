@@ -1,7 +1,8 @@
 -- name: payouts_to_clear
 SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
     p.offset_minor, p.payable_minor, p.transfer_fee_minor, p.amount_minor, p.claim_minor, p.pay_on, p.instruct_on,
-    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by, p.paid_on,
+    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by,
+    CASE WHEN p.paid_on IS NOT NULL THEN coalesce(p.value_on, p.paid_on) END AS paid_on,
     p.version, p.made_at, p.updated_at, s.last_day, s.terms, s.shortfall_minor
 FROM settlement.payout AS p
 JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
@@ -12,7 +13,8 @@ LIMIT $4
 -- name: payouts_to_instruct
 SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
     p.offset_minor, p.payable_minor, p.transfer_fee_minor, p.amount_minor, p.claim_minor, p.pay_on, p.instruct_on,
-    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by, p.paid_on,
+    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by,
+    CASE WHEN p.paid_on IS NOT NULL THEN coalesce(p.value_on, p.paid_on) END AS paid_on,
     p.version, p.made_at, p.updated_at, s.last_day, s.terms, s.shortfall_minor
 FROM settlement.payout AS p
 JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
@@ -24,7 +26,8 @@ LIMIT $4
 -- name: payouts_instructed
 SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
     p.offset_minor, p.payable_minor, p.transfer_fee_minor, p.amount_minor, p.claim_minor, p.pay_on, p.instruct_on,
-    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by, p.paid_on,
+    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by,
+    CASE WHEN p.paid_on IS NOT NULL THEN coalesce(p.value_on, p.paid_on) END AS paid_on,
     p.version, p.made_at, p.updated_at, s.last_day, s.terms, s.shortfall_minor
 FROM settlement.payout AS p
 JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
@@ -37,7 +40,8 @@ LIMIT $3
 -- name: fees_to_return
 SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
     p.offset_minor, p.payable_minor, p.transfer_fee_minor, p.amount_minor, p.claim_minor, p.pay_on, p.instruct_on,
-    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by, p.paid_on,
+    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by,
+    CASE WHEN p.paid_on IS NOT NULL THEN coalesce(p.value_on, p.paid_on) END AS paid_on,
     p.version, p.made_at, p.updated_at, s.last_day, s.terms, s.shortfall_minor
 FROM settlement.payout AS p
 JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
@@ -47,10 +51,25 @@ WHERE p.state IN ('FAILED', 'RETURNED') AND p.taken_by IS NULL AND m.state = 'CA
 ORDER BY p.payee_id, p.payout_id
 LIMIT $3
 
+-- name: fees_to_charge_again
+SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
+    p.offset_minor, p.payable_minor, p.transfer_fee_minor, p.amount_minor, p.claim_minor, p.pay_on, p.instruct_on,
+    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by,
+    CASE WHEN p.paid_on IS NOT NULL THEN coalesce(p.value_on, p.paid_on) END AS paid_on,
+    p.version, p.made_at, p.updated_at, s.last_day, s.terms, s.shortfall_minor
+FROM settlement.payout AS p
+JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
+JOIN settlement.movement AS m ON m.payment_id = p.fee_payment_id
+WHERE p.reason IN ('paid_after_all:transfer_fee_given_back', 'paid_after_all:transfer_fee_asked') AND p.state = 'PAID'
+    AND (p.reason = 'paid_after_all:transfer_fee_asked' OR m.returned_minor > 0)
+ORDER BY p.payee_id, p.payout_id
+LIMIT $1
+
 -- name: payouts_by_id
 SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
     p.offset_minor, p.payable_minor, p.transfer_fee_minor, p.amount_minor, p.claim_minor, p.pay_on, p.instruct_on,
-    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by, p.paid_on,
+    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by,
+    CASE WHEN p.paid_on IS NOT NULL THEN coalesce(p.value_on, p.paid_on) END AS paid_on,
     p.version, p.made_at, p.updated_at, s.last_day, s.terms, s.shortfall_minor
 FROM settlement.payout AS p
 JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
@@ -59,7 +78,8 @@ WHERE p.payout_id = ANY ($1::uuid[])
 -- name: payouts_of_payments
 SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
     p.offset_minor, p.payable_minor, p.transfer_fee_minor, p.amount_minor, p.claim_minor, p.pay_on, p.instruct_on,
-    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by, p.paid_on,
+    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by,
+    CASE WHEN p.paid_on IS NOT NULL THEN coalesce(p.value_on, p.paid_on) END AS paid_on,
     p.version, p.made_at, p.updated_at, s.last_day, s.terms, s.shortfall_minor
 FROM settlement.payout AS p
 JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
@@ -68,7 +88,8 @@ WHERE p.payment_id = ANY ($1::text[])
 -- name: payouts_of_cycle
 SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
     p.offset_minor, p.payable_minor, p.transfer_fee_minor, p.amount_minor, p.claim_minor, p.pay_on, p.instruct_on,
-    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by, p.paid_on,
+    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by,
+    CASE WHEN p.paid_on IS NOT NULL THEN coalesce(p.value_on, p.paid_on) END AS paid_on,
     p.version, p.made_at, p.updated_at, s.last_day, s.terms, s.shortfall_minor
 FROM settlement.payout AS p
 JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
@@ -78,7 +99,8 @@ ORDER BY p.part
 -- name: payouts_listed
 SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
     p.offset_minor, p.payable_minor, p.transfer_fee_minor, p.amount_minor, p.claim_minor, p.pay_on, p.instruct_on,
-    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by, p.paid_on,
+    p.bank_account_id, p.payment_id, p.fee_payment_id, p.offset_payment_id, p.carried_from, p.taken_by,
+    CASE WHEN p.paid_on IS NOT NULL THEN coalesce(p.value_on, p.paid_on) END AS paid_on,
     p.version, p.made_at, p.updated_at, s.last_day, s.terms, s.shortfall_minor
 FROM settlement.payout AS p
 JOIN settlement.sales_summary AS s ON s.payee_id = p.payee_id AND s.cycle_id = p.cycle_id
@@ -246,3 +268,9 @@ SET state = u.state, code = u.code, updated_at = $4
 FROM unnest($1::text[], $2::text[], $3::text[]) AS u (payment_id, state, code)
 WHERE m.payment_id = u.payment_id AND m.state = 'ASKED'
 RETURNING m.payment_id
+
+-- name: note_value_dates
+UPDATE settlement.payout AS p
+SET value_on = u.value_on
+FROM unnest($1::text[], $2::date[]) AS u (payment_id, value_on)
+WHERE p.payment_id = u.payment_id

@@ -51,15 +51,21 @@ FROM settlement.movement
 WHERE payment_id = ANY ($1::text[])
 
 -- name: record_transactions
-INSERT INTO settlement.transaction_data (owner_id, transaction_id, kind, from_id, to_id, amount_minor, method,
-    payment_id, origin_id, processing_id, occurred_at, business_date, recorded_at, told_at, state)
-SELECT u.owner_id, u.transaction_id, u.kind, u.from_id, u.to_id, u.amount_minor, u.method, u.payment_id, u.origin_id,
-    u.processing_id, u.occurred_at, u.business_date, u.recorded_at, u.told_at, 'RECORDED'
-FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[],
-    $9::uuid[], $10::text[], $11::timestamptz[], $12::date[], $13::timestamptz[], $14::timestamptz[])
-    AS u (owner_id, transaction_id, kind, from_id, to_id, amount_minor, method, payment_id, origin_id, processing_id,
-    occurred_at, business_date, recorded_at, told_at)
-ON CONFLICT (owner_id, transaction_id) DO NOTHING
+WITH recorded AS (
+    INSERT INTO settlement.transaction_data (owner_id, transaction_id, kind, from_id, to_id, amount_minor, method,
+        payment_id, origin_id, processing_id, occurred_at, business_date, recorded_at, told_at, state)
+    SELECT u.owner_id, u.transaction_id, u.kind, u.from_id, u.to_id, u.amount_minor, u.method, u.payment_id,
+        u.origin_id, u.processing_id, u.occurred_at, u.business_date, u.recorded_at, u.told_at, 'RECORDED'
+    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[],
+        $9::uuid[], $10::text[], $11::timestamptz[], $12::date[], $13::timestamptz[], $14::timestamptz[])
+        AS u (owner_id, transaction_id, kind, from_id, to_id, amount_minor, method, payment_id, origin_id,
+        processing_id, occurred_at, business_date, recorded_at, told_at)
+    ON CONFLICT (owner_id, transaction_id) DO NOTHING
+    RETURNING owner_id, transaction_id, business_date
+)
+INSERT INTO settlement.open_transaction (owner_id, transaction_id, business_date)
+SELECT r.owner_id, r.transaction_id, r.business_date
+FROM recorded AS r
 
 -- name: fee_origins
 SELECT payment_id, origin_id, method, business_date
@@ -67,22 +73,33 @@ FROM settlement.fee
 WHERE payment_id = ANY ($1::text[]) AND kind = 'fee'
 
 -- name: open_transactions
-SELECT owner_id, transaction_id, kind, CASE WHEN to_id = owner_id THEN amount_minor ELSE -amount_minor END, method,
-    payment_id, processing_id, business_date, told_at, state, reason
-FROM settlement.transaction_data
-WHERE settles_on IS NULL AND business_date <= $1::date
-    AND (business_date, owner_id, transaction_id) > ($2::date, $3::text, $4::uuid)
-ORDER BY business_date, owner_id, transaction_id
-LIMIT $5::int
+SELECT t.owner_id, t.transaction_id, t.kind, CASE WHEN t.to_id = t.owner_id THEN t.amount_minor ELSE -t.amount_minor END,
+    t.method, t.payment_id, t.processing_id, t.business_date, t.told_at, t.state, t.reason
+FROM (
+    SELECT o.business_date, o.owner_id, o.transaction_id
+    FROM settlement.open_transaction AS o
+    WHERE o.business_date <= $1::date
+        AND (o.business_date, o.owner_id, o.transaction_id) > ($2::date, $3::text, $4::uuid)
+    ORDER BY o.business_date, o.owner_id, o.transaction_id
+    LIMIT $5::int
+) AS o
+JOIN settlement.transaction_data AS t ON t.owner_id = o.owner_id AND t.transaction_id = o.transaction_id
+ORDER BY o.business_date, o.owner_id, o.transaction_id
 
 -- name: open_transactions_in_full
-SELECT owner_id, transaction_id, kind, from_id, to_id, amount_minor, method, payment_id, origin_id, processing_id,
-    occurred_at, business_date, recorded_at, state, reason, merchant_id, payee_id, settles_on
-FROM settlement.transaction_data
-WHERE settles_on IS NULL AND business_date <= $1::date
-    AND (business_date, owner_id, transaction_id) > ($2::date, $3::text, $4::uuid)
-ORDER BY business_date, owner_id, transaction_id
-LIMIT $5::int
+SELECT t.owner_id, t.transaction_id, t.kind, t.from_id, t.to_id, t.amount_minor, t.method, t.payment_id, t.origin_id,
+    t.processing_id, t.occurred_at, t.business_date, t.recorded_at, t.state, t.reason, t.merchant_id, t.payee_id,
+    t.settles_on
+FROM (
+    SELECT o.business_date, o.owner_id, o.transaction_id
+    FROM settlement.open_transaction AS o
+    WHERE o.business_date <= $1::date
+        AND (o.business_date, o.owner_id, o.transaction_id) > ($2::date, $3::text, $4::uuid)
+    ORDER BY o.business_date, o.owner_id, o.transaction_id
+    LIMIT $5::int
+) AS o
+JOIN settlement.transaction_data AS t ON t.owner_id = o.owner_id AND t.transaction_id = o.transaction_id
+ORDER BY o.business_date, o.owner_id, o.transaction_id
 
 -- name: held_by_fees
 SELECT b.transaction_id, coalesce(b.reason, 'fee_not_decided') AS reason
@@ -107,14 +124,19 @@ FROM settlement.transaction_data
 WHERE payment_id = ANY ($1::text[]) AND settles_on IS NOT NULL
 
 -- name: settle
-WITH settled AS (
+WITH due AS (
+    DELETE FROM settlement.open_transaction AS o
+    USING unnest($1::text[], $2::uuid[], $3::date[], $4::text[], $5::text[])
+        AS u (owner_id, transaction_id, business_date, merchant_id, payee_id)
+    WHERE o.business_date = u.business_date AND o.owner_id = u.owner_id AND o.transaction_id = u.transaction_id
+    RETURNING o.owner_id, o.transaction_id, u.merchant_id, u.payee_id
+), settled AS (
     UPDATE settlement.transaction_data AS t
-    SET state = 'RECONCILED', reason = NULL, merchant_id = u.merchant_id, payee_id = u.payee_id, settles_on = $5::date
-    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[])
-        AS u (owner_id, transaction_id, merchant_id, payee_id)
+    SET state = 'RECONCILED', reason = NULL, merchant_id = u.merchant_id, payee_id = u.payee_id, settles_on = $6::date
+    FROM due AS u
     WHERE t.owner_id = u.owner_id AND t.transaction_id = u.transaction_id AND t.settles_on IS NULL
     RETURNING t.payee_id, t.merchant_id, t.owner_id, t.method, t.kind, t.amount_minor, t.to_id = t.owner_id AS gets,
-        t.business_date < $5::date AS late
+        t.business_date < $6::date AS late
 ), summed AS (
     SELECT s.payee_id, s.merchant_id, s.owner_id, s.method,
         coalesce(sum(s.amount_minor) FILTER (WHERE s.kind = 'sale'), 0)::bigint AS sales_minor,
@@ -130,7 +152,7 @@ WITH settled AS (
 ), added AS (
     INSERT INTO settlement.daily_summary AS d (payee_id, day, merchant_id, owner_id, method, sales_minor,
         refunds_minor, fees_minor, fee_refunds_minor, added_minor, taken_minor, net_minor, transactions, late)
-    SELECT s.payee_id, $5::date, s.merchant_id, s.owner_id, s.method, s.sales_minor, s.refunds_minor, s.fees_minor,
+    SELECT s.payee_id, $6::date, s.merchant_id, s.owner_id, s.method, s.sales_minor, s.refunds_minor, s.fees_minor,
         s.fee_refunds_minor, s.added_minor, s.taken_minor, s.net_minor, s.transactions, s.late
     FROM summed AS s
     ORDER BY s.payee_id, s.merchant_id, s.owner_id, s.method
@@ -198,9 +220,9 @@ SELECT closed_through FROM settlement.standing WHERE name = $1::text FOR UPDATE
 -- name: earlier_day_open
 SELECT min(e.day) AS day
 FROM (
-    SELECT min(t.business_date) AS day
-    FROM settlement.transaction_data AS t
-    WHERE t.settles_on IS NULL AND t.business_date > $1::date AND t.business_date < $2::date
+    SELECT min(o.business_date) AS day
+    FROM settlement.open_transaction AS o
+    WHERE o.business_date > $1::date AND o.business_date < $2::date
     UNION ALL
     SELECT min(d.day)
     FROM settlement.daily_summary AS d
@@ -215,7 +237,7 @@ RETURNING name
 -- name: close_day
 INSERT INTO settlement.settlement_day (day, closed_at, transactions, net_minor, left_open)
 SELECT $1::date, $2::timestamptz, coalesce(sum(d.transactions), 0)::bigint, coalesce(sum(d.net_minor), 0)::bigint,
-    (SELECT count(*) FROM settlement.transaction_data AS t WHERE t.settles_on IS NULL AND t.business_date <= $1::date)
+    (SELECT count(*) FROM settlement.open_transaction AS o WHERE o.business_date <= $1::date)
 FROM settlement.daily_summary AS d
 WHERE d.day = $1::date AND d.cycle_id IS NULL
 RETURNING day, closed_at, transactions, net_minor, left_open

@@ -163,11 +163,6 @@ async def fees_by_rate(connection: Connection, summary: Summary) -> list[Charged
     ]
 
 
-async def statements_issued(connection: Connection, payee_id: str, cycle_id: str) -> list[asyncpg.Record]:
-    """Every statement that was issued of a cycle, the oldest first."""
-    return await connection.fetch(_SQL["statements_issued"], payee_id, cycle_id)
-
-
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -190,13 +185,6 @@ async def insert_summaries(connection: Connection, drafts: Sequence[Draft], now:
     ]
     found = await connection.fetch(_SQL["insert_sales_summaries"], *_columns(rows, 16))
     return {row["payee_id"] for row in found}
-
-
-async def issue_statement(
-    connection: Connection, payee_id: str, cycle_id: str, version: int, contents: bytes, sha256: str, now: datetime
-) -> None:
-    """Keep a statement as it is issued."""
-    await connection.execute(_SQL["issue_statement"], payee_id, cycle_id, version, contents, sha256, now)
 
 
 async def put_into_cycles(connection: Connection, drafts: Sequence[Draft], day: date) -> None:

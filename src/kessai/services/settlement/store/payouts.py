@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -50,6 +50,11 @@ async def instructed(connection: Connection, after: tuple[str, str], limit: int)
 async def with_fees_to_return(connection: Connection, after: tuple[str, str], limit: int) -> list[Payout]:
     """Payouts that came to nothing and whose transfer fee was not given back."""
     return _payouts(await connection.fetch(_SQL["fees_to_return"], *after, limit))
+
+
+async def with_fees_to_charge_again(connection: Connection, limit: int) -> list[Payout]:
+    """Payouts that were paid after all, and whose transfer fee has gone back."""
+    return _payouts(await connection.fetch(_SQL["fees_to_charge_again"], limit))
 
 
 async def by_ids(connection: Connection, payout_ids: Sequence[str]) -> list[Payout]:
@@ -176,6 +181,11 @@ async def note_answers(
         return set()
     rows = await connection.fetch(_SQL["note_answers"], *(list(each) for each in zip(*answers, strict=True)), now)
     return {row["payment_id"] for row in rows}
+
+
+async def note_value_dates(connection: Connection, booked: Mapping[str, date]) -> None:
+    """Keep the bank's own day of the transfers that pay payouts, by payment; those of others are passed over."""
+    await connection.execute(_SQL["note_value_dates"], list(booked), list(booked.values()))
 
 
 async def steps_of(connection: Connection, payout: Payout) -> list[asyncpg.Record]:

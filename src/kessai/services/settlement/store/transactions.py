@@ -47,6 +47,16 @@ class Place(NamedTuple):
 START = Place(date(1970, 1, 1), "", FIRST)
 
 
+class Proved(NamedTuple):
+    """A transaction that settles, and for whom."""
+
+    owner_id: str
+    transaction_id: UUID
+    business_date: date
+    merchant_id: str
+    payee_id: str
+
+
 class FeeOrigin(NamedTuple):
     """What a fee's transaction takes over from what it is for."""
 
@@ -97,8 +107,8 @@ async def signed_settled(database: Database, payment_ids: Sequence[str]) -> list
     return [(row["payment_id"], row["owner_id"], row["signed_minor"]) for row in rows]
 
 
-async def settle(connection: Connection, day: date, proved: Sequence[tuple[str, UUID, str, str]]) -> tuple[int, int]:
-    """Reconcile transactions (owner, id, merchant, payee) on a day and add them to its summaries, in one statement.
+async def settle(connection: Connection, day: date, proved: Sequence[Proved]) -> tuple[int, int]:
+    """Reconcile transactions on a day and add them to its summaries, in one statement.
 
     Gives how many were still open, and their net. What was settled before is not settled again.
     """

@@ -19,7 +19,7 @@ from kessai.services.settlement import store
 from kessai.services.settlement.domain.cycles import ends_on, last_day_of
 from kessai.services.settlement.domain.days import end_of, first_after
 from kessai.services.settlement.domain.reconciling import PENDING
-from kessai.services.settlement.store import cycles, days, idle, payouts, transactions
+from kessai.services.settlement.store import cycles, days, idle, payouts, statements, transactions
 from kessai.services.settlement.store.payouts import FIRST
 from kessai.services.settlement.store.transactions import START, OpenTransaction
 from kessai.services.settlement.workflows import Deps
@@ -128,7 +128,7 @@ async def _first_known(deps: Deps, strangers: Sequence[OpenTransaction], since: 
     return last
 
 
-# -- settlement.cycle, settlement.clear, settlement.payout --------------------------------------------------------
+# -- settlement.cycle, settlement.clear, settlement.statement, settlement.payout ----------------------------------
 
 
 async def first_to_make(deps: Deps, since: date, until: date) -> date | None:
@@ -156,15 +156,22 @@ async def first_to_pay(deps: Deps, since: date, until: date) -> date | None:
     return _first([found.cleared_on, held, await _fees_go_back(deps, since, until)], since, until)
 
 
-async def _fees_go_back(deps: Deps, since: date, until: date) -> date | None:
-    """When a transfer fee is to be given back: at once, or once more for all days where that was refused before."""
+async def first_to_state(deps: Deps, since: date, until: date) -> date | None:
+    """The first day up to which a cycle's statement is to be issued, or looked at again."""
+    return _first([await statements.first_to_state(deps.database)], since, until)
 
-    async def read(connection: Connection) -> tuple[int, int]:
+
+async def _fees_go_back(deps: Deps, since: date, until: date) -> date | None:
+    """When a transfer fee goes back or is charged again: at once, or once for all days where it was refused."""
+
+    async def read(connection: Connection) -> tuple[int, int, bool]:
         found = await payouts.with_fees_to_return(connection, FIRST, LOOKED_AT_MAX)
         refused = await payouts.refunds_refused(connection, [str(each.fee_payment_id) for each in found])
-        return len(found), len(refused)
+        return len(found), len(refused), bool(await payouts.with_fees_to_charge_again(connection, 1))
 
-    waiting, refused = await deps.database.transaction(store.ROLE, read)
+    waiting, refused, again = await deps.database.transaction(store.ROLE, read)
+    if again:
+        return since
     if not waiting:
         return None
     return until if waiting == refused else since

@@ -37,11 +37,12 @@ from kessai.services.settlement.store.movements import ASKED, Movement
 from kessai.services.settlement.store.payouts import FIRST, Known
 from kessai.services.settlement.workflows import Deps
 from kessai.services.settlement.workflows.asking import announce, ask, write_down, write_down_apart
+from kessai.services.settlement.workflows.charging import FEE_OWNER
 from kessai.services.settlement.workflows.clear import PageOfPayouts, clear_all
 from kessai.services.settlement.workflows.cycle import terms_on
 from kessai.services.settlement.workflows.moving import says_no, within
 from kessai.services.settlement.workflows.offsetting import contended, with_something_owed
-from kessai.services.settlement.workflows.returning import FEE_OWNER, Returned, return_all_fees
+from kessai.services.settlement.workflows.returning import Returned, return_all_fees
 
 BANK_OWNER = "internal:bank"
 _UNDER_WAY = (PaymentState.PENDING, PaymentState.UNKNOWN)

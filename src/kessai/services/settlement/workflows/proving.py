@@ -10,7 +10,7 @@ from kessai.foundation.clock import SystemClock
 from kessai.services.books.api import Journal, JournalLine, JournalsOfPayments, Side
 from kessai.services.settlement.domain.reconciling import BooksProof, booked_of, not_proved
 from kessai.services.settlement.store import transactions
-from kessai.services.settlement.store.transactions import OpenTransaction
+from kessai.services.settlement.store.transactions import OpenTransaction, Proved
 from kessai.services.settlement.workflows import Deps
 from kessai.services.settlement.workflows.feeing import payees_of
 from kessai.services.tracer.api import ListVerdicts, ProcessingVerdict
@@ -46,8 +46,7 @@ class Judged:
     """What a page of open transactions comes to."""
 
     def __init__(self) -> None:
-        self.proved: list[tuple[str, UUID, str, str]] = []
-        """Owner, id, merchant, payee."""
+        self.proved: list[Proved] = []
         self.held: list[tuple[str, UUID, str]] = []
         """Owner, id, reason."""
 
@@ -77,7 +76,8 @@ async def judge(deps: Deps, page: Sequence[OpenTransaction], payees: Payees) -> 
         elif merchant_id is None or payee_id is None:
             judged.held.append((each.owner_id, each.transaction_id, UNKNOWN))
         else:
-            judged.proved.append((each.owner_id, each.transaction_id, merchant_id, payee_id))
+            place = (each.owner_id, each.transaction_id, each.business_date)
+            judged.proved.append(Proved(*place, merchant_id, payee_id))
     return judged
 
 

@@ -11,7 +11,14 @@ import structlog
 from kessai.foundation.clock import business_date
 from kessai.foundation.db import Connection
 from kessai.services.payment.api import Action, PaymentStateChanged
-from kessai.services.settlement.domain.payouts import PAID_AFTER_ALL, Payout, PayoutState, after_event, paid_twice
+from kessai.services.settlement.domain.payouts import (
+    FEE_BACK,
+    PAID_AFTER_ALL,
+    Payout,
+    PayoutState,
+    after_event,
+    paid_twice,
+)
 from kessai.services.settlement.store import movements, payouts
 from kessai.services.settlement.store.movements import Ending
 from kessai.services.settlement.store.payouts import Known
@@ -21,7 +28,6 @@ from kessai.services.settlement.workflows.repaying import note_repayments
 
 log = structlog.get_logger(__name__)
 
-FEE_BACK = "transfer_fee_given_back"
 PAYOUT, REPAYMENT = "payout", "claim_repayment"
 AFTER = {
     Action.CAPTURE: PayoutState.PAID,

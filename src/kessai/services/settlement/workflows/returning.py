@@ -26,9 +26,9 @@ from kessai.services.settlement.store.movements import ASKED, Ending, Movement
 from kessai.services.settlement.store.payouts import FIRST, Known
 from kessai.services.settlement.workflows import Deps
 from kessai.services.settlement.workflows.asking import announce
+from kessai.services.settlement.workflows.charging import FEE_OWNER, charge_again
 from kessai.services.settlement.workflows.moving import refund_named, says_no, within
 
-FEE_OWNER = "internal:transfer_fee"
 _UNDER_WAY = (RefundState.PENDING, RefundState.UNKNOWN)
 
 
@@ -71,8 +71,13 @@ async def return_all_fees(wf: Workflow[Deps]) -> Returned:
 
 
 async def return_fees(activity: Activity[Deps], page: PageOfFees) -> FeesReturned:
-    """Give back a page of transfer fees; one that cannot be given back now is asked for anew by the next run."""
+    """Give back a page of transfer fees; one that cannot be given back now is asked for anew by the next run.
+
+    Before the first page those are charged again whose payout was paid after all.
+    """
     deps, limit = activity.deps, cycle_rules().pages.payees
+    if tuple(page.after) == FIRST:
+        await charge_again(activity)
     found = await _with_fees(deps, page.after, limit)
     now = deps.clock.now()
     refunds, known = await deps.database.transaction(store.ROLE, lambda connection: _begin(connection, found, now))

@@ -26,22 +26,19 @@ from kessai.services.settlement.api.statements import (
     StatementVersions,
 )
 from kessai.services.settlement.domain.cycle_rules import CycleRules, cycle_rules
-from kessai.services.settlement.domain.payouts import PayoutState
 from kessai.services.settlement.service.claims import claim_of
-from kessai.services.settlement.service.statements.contents import invoice_of, says_the_same, statement_of
 from kessai.services.settlement.service.statements.page import pdf_bytes
 from kessai.services.settlement.service.statements.separated import csv_text
-from kessai.services.settlement.store import cycles, payouts
+from kessai.services.settlement.store import cycles, payouts, statements
 from kessai.services.settlement.workflows import Deps
+from kessai.services.settlement.workflows.contents import invoice_of
+from kessai.services.settlement.workflows.stating import current_of, issued_of
 
 _MEDIA_TYPES = {
     StatementForm.PDF: "application/pdf",
     StatementForm.CSV: "text/csv; charset=utf-8",
     StatementForm.JSON: "application/json",
 }
-
-
-_decode = msgspec.json.Decoder(Statement).decode
 
 
 class StatementDesk:
@@ -52,7 +49,7 @@ class StatementDesk:
     """Who issues, and at what tax rate; an operator's own take its place."""
 
     async def get_statement(self, request: GetStatement, /) -> StatementFile:
-        """A payee's statement of a cycle: one that was issued, or as things are now."""
+        """A payee's statement of a cycle: one that was issued, or what one would say now."""
         now = self._deps.clock.now()
         found = await self._deps.database.transaction(
             store.ROLE, lambda connection: self._statement(connection, request, now), isolation="repeatable_read"
@@ -65,7 +62,7 @@ class StatementDesk:
         """What was issued of a payee's cycle."""
         rows = await self._deps.database.transaction(
             store.ROLE,
-            lambda connection: cycles.statements_issued(connection, request.payee_id, bare(request.cycle_id)),
+            lambda connection: statements.issued(connection, request.payee_id, bare(request.cycle_id)),
         )
         return StatementVersions(
             versions=[
@@ -80,28 +77,18 @@ class StatementDesk:
         )
 
     async def _statement(self, connection: Connection, request: GetStatement, now: datetime) -> Statement:
-        """The one that is asked for; what is told for the first time, or has changed since, is issued."""
+        """The one that is asked for, or the last one; until one is issued, as things are now."""
         cycle_id = bare(request.cycle_id)
         summary = await cycles.summary_of(connection, request.payee_id, cycle_id)
         paid = await payouts.of_cycle(connection, request.payee_id, cycle_id)
         if summary is None or not paid:
             raise NotFound("sales_summary_not_found", "There is no such cycle.", cycle_id=request.cycle_id)
-        issued = [_decode(row["contents"]) for row in await cycles.statements_issued(connection, *summary.key)]
+        issued = await issued_of(connection, *summary.key)
         if request.version is not None:
             if request.version > len(issued):
                 raise NotFound("statement_not_found", f"Version {request.version} was not issued.")
             return issued[request.version - 1]
-        current = await statement_of(connection, summary, paid, self.rules, business_date(now))
-        if any(each.state is PayoutState.MADE for each in paid):
-            return current
-        if issued and says_the_same(issued[-1], current):
-            return issued[-1]
-        version = len(issued) + 1
-        current = replace(current, version=version, corrects=version - 1 if issued else None)
-        contents = msgspec.json.encode(current)
-        digest = hashlib.sha256(contents).hexdigest()
-        await cycles.issue_statement(connection, *summary.key, version, contents, digest, now)
-        return current
+        return issued[-1] if issued else await current_of(connection, summary, paid, self.rules, now)
 
     async def get_claim_invoice(self, request: GetClaimInvoice, /) -> StatementFile:
         """The invoice of what a payee owes."""

@@ -72,7 +72,7 @@ bench-lock: $(STAMP)
 		--generate-hashes --upgrade --quiet --no-header --no-annotate --output-file requirements-bench.lock
 
 histories: $(STAMP)  ## record the histories of the platform's workflows anew (a decision: see tests/payment/test_histories.py)
-	KESSAI_RECORD_HISTORIES=1 $(PYTEST) tests/payment/test_histories.py tests/settlement/test_histories.py -k are_recorded -q
+	KESSAI_RECORD_HISTORIES=1 $(PYTEST) tests/payment/test_histories.py tests/settlement/test_histories.py tests/nfc/test_histories.py -k are_recorded -q
 
 settlement-histories: $(STAMP)  ## random histories of merchants through the whole platform, to the yen (KESSAI_HISTORIES of them)
 	$(PYTEST) -m soak -s tests/settlement/test_property_platform.py

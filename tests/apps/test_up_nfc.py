@@ -118,7 +118,8 @@ async def test_a_network_of_ones_own_is_not_simulated_and_tls_is_as_set(folder: 
     assert "(ISO 8583 over TCP, TLS)" in up.said
     assert not list((data / "simulators").glob("*network*"))
     assert not list((data / "simulators").glob("sms*"))
-    assert (await up.ask("/readyz"))["status"] == "ready"
+    ready = await up.ask("/readyz")
+    assert (ready["status"], ready["card_network"]) == ("ready", {"listening": True, "connections": 0, "signed_on": []})
     assert await up.stop() == 0
 
 

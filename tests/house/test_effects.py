@@ -37,7 +37,8 @@ OTHERS: dict[str, tuple[str, ...]] = {
     ),
     "settlement": (
         "claim", "claim_part", "claim_step", "clearing", "daily_summary", "fee", "fee_base", "fee_part",
-        "issued_statement", "payout", "payout_step", "sales_summary", "settlement_day", "standing", "transaction_data",
+        "issued_statement", "open_transaction", "payout", "payout_step", "sales_summary", "settlement_day", "standing",
+        "transaction_data",
     ),
     "nfc": (
         "card", "card_step", "card_usage", "clearing_day", "clearing_file", "clearing_finding",

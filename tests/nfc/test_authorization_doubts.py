@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
+from kessai.foundation.call import current_call
 from kessai.foundation.db import Database
-from kessai.foundation.errors import Unavailable, Unknown
+from kessai.foundation.errors import Refused, Unavailable, Unknown
 from kessai.sdk import iso8583
 from kessai.sdk.iso8583 import Message, Mti, Original
+from kessai.services.ledger.api import Freeze, FreezeAccount, account_id_of
+from kessai.services.payment.api import CapturePayment, RefundPayment
 from kessai.simulators.cardnetwork.records import Tap
 from kessai.simulators.cardnetwork.wire_faults import Fault
 from tests.nfc.wire_world import WireWorld, opened
@@ -258,8 +261,6 @@ async def test_a_partial_reversal_lowers_what_the_clearing_may_claim(world: Wire
 
 
 async def test_a_reversal_of_a_partly_captured_one_gives_back_what_was_taken_and_what_is_held(world: WireWorld) -> None:
-    from kessai.services.payment.api import CapturePayment
-
     world.another_desk()
     customer_id, card = await world.holder(funds=5_000)
     message = await request(world, card, 700)
@@ -271,6 +272,38 @@ async def test_a_reversal_of_a_partly_captured_one_gives_back_what_was_taken_and
     ended = await world.ends(customer_id, "REVERSED")
     payment = await world.payment(ended)
     assert (payment.captured_minor, payment.refunded_minor) == (300, 300)
+    assert await world.available(customer_id) == 5_000
+
+
+async def test_what_cannot_be_given_back_today_is_given_back_on_a_day_on_which_it_can(
+    world: WireWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal is for good under the key that it was asked under."""
+    world.another_desk()
+    customer_id, card = await world.holder(funds=5_000)
+    message = await request(world, card, 700)
+    assert (await ask(world, message)).response == "00"
+    payment = await world.payment(await world.only(customer_id))
+    await world.payments.capture_payment(CapturePayment(payment_id=payment.payment_id))
+    refund, closed, refused = world.payments.refund_payment, True, set[str | None]()
+
+    async def refuse(request: RefundPayment) -> object:
+        key = current_call().request_key
+        if closed or key in refused:
+            refused.add(key)
+            raise Refused("account_closed", "The account is closed.")
+        return await refund(request)
+
+    monkeypatch.setattr(world.payments, "refund_payment", refuse)
+    assert (await ask(world, reversal(message))).response == "00"
+    assert await world.desk.repairer.repair(open_for_ms=-1_000) == 0
+    closed = False
+    assert await world.desk.repairer.repair(open_for_ms=-1_000) == 0
+    assert ((await world.only(customer_id)).open_work, len(refused)) == ("undo", 2)
+    world.pass_days(1)
+    assert await world.desk.repairer.repair(open_for_ms=-1_000) == 1
+    ended = await world.ends(customer_id, "REVERSED")
+    assert (await world.payment(ended)).refunded_minor == 700
     assert await world.available(customer_id) == 5_000
 
 
@@ -325,8 +358,6 @@ async def test_an_advice_is_never_declined_and_what_the_wallet_lacks_is_owed(wor
 
 
 async def test_an_advice_on_a_frozen_account_is_owed_in_whole(world: WireWorld) -> None:
-    from kessai.services.ledger.api import Freeze, FreezeAccount, account_id_of
-
     world.another_desk()
     customer_id, card = await world.holder(funds=400)
     await world.ledger.freeze_account(FreezeAccount(account_id=account_id_of(customer_id, "funds"), freeze=Freeze.BOTH))
@@ -343,6 +374,22 @@ async def test_an_advice_of_nobodys_card_is_kept_as_a_finding(world: WireWorld) 
     assert (await ask(world, world.message(made))).response == "00"
     rows = await world.database.fetch(None, "SELECT state, refusal_code, work FROM nfc.id_authorization")
     assert [tuple(row) for row in rows] == [("APPROVED", "no_such_card", None)]
+
+
+async def test_an_advice_under_the_key_of_something_else_is_00_and_a_finding(world: WireWorld) -> None:
+    world.another_desk()
+    customer_id, card = await world.holder(funds=5_000)
+    tap = await request(world, card, 700)
+    assert (await ask(world, tap)).response == "00"
+    advice = replace(tap, mti=Mti.ADVICE, approval_code="ADVICE", amount=900)
+    for _ in range(2):
+        told = await ask(world, advice)
+        assert (told.response, told.approval_code, told.amount) == ("00", "ADVICE", 900)
+    rows = await world.database.fetch(
+        None, "SELECT kind, state, customer_id, ours_minor, theirs_minor FROM nfc.clearing_finding"
+    )
+    assert [tuple(row) for row in rows] == [("advice_differs", "OPEN", customer_id, 700, 900)]
+    assert await world.available(customer_id) == 4_300
 
 
 # -- standing in --------------------------------------------------------------------------------------------------

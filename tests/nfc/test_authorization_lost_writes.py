@@ -173,3 +173,59 @@ async def test_what_is_decided_on_a_flush_in_doubt_is_decided_again_on_what_is_s
     monkeypatch.setattr(flushes, "write", write)
     await world.ends(customer_id, "REVERSED")
     assert await world.available(customer_id) == 5_000
+
+
+async def _held_back(
+    world: WireWorld, monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> tuple[asyncio.Event, asyncio.Event]:
+    """The latest process's conclusions wait, before or after they are written, until they are let go."""
+    journal = world.desk.journal
+    write, waits, go_on = journal.submit, asyncio.Event(), asyncio.Event()
+
+    async def submit(command: Command) -> object:
+        if not isinstance(command, Conclude):
+            return await write(command)
+        written = await write(command) if after else None
+        waits.set()
+        await go_on.wait()
+        return written or await write(command)
+
+    monkeypatch.setattr(journal, "submit", submit)
+    return waits, go_on
+
+
+async def test_a_repeat_is_told_91_while_what_its_original_was_told_is_still_to_be_written(
+    world: WireWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The original's approval is written down, its 91 has left, and that is not written down yet."""
+    world.another_desk(window={"answer_ms": 1_500, "journal_ms": 100})
+    customer_id, card = await world.holder(funds=5_000)
+    message = await request(world, card, 700)
+    stored, go_on = await _held_back(world, monkeypatch, after=True)
+    original = asyncio.create_task(ask(world, message))
+    await stored.wait()
+    assert (await world.only(customer_id)).state == "APPROVED"
+    assert (await original).response == "91"
+    assert (await ask(world, message)).response == "91"
+    go_on.set()
+    await world.ends(customer_id, "REVERSED")
+    assert (await ask(world, message)).response == "91"
+    assert await world.available(customer_id) == 5_000
+
+
+async def test_a_repeat_elsewhere_approves_nothing_once_the_originals_window_is_over(
+    world: WireWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The original was told 91 before anything of it could be written down; its repeat comes to another process."""
+    rules = {"window": {"answer_ms": 1_500, "journal_ms": 100}}
+    world.another_desk(**rules)
+    customer_id, card = await world.holder(funds=5_000)
+    message = await request(world, card, 700)
+    _, go_on = await _held_back(world, monkeypatch, after=False)
+    assert (await ask(world, message)).response == "91"
+    world.another_desk(**rules)
+    assert (await ask(world, message)).response == "91"
+    go_on.set()
+    await world.ends(customer_id, "REVERSED")
+    assert (await ask(world, message)).response == "91"
+    assert await world.available(customer_id) == 5_000

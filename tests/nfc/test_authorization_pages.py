@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from kessai.foundation.db import Database
+from kessai.foundation.errors import Forbidden, Invalid, PaymentError, Refused
 from kessai.sdk import iso8583
 from kessai.services.nfc.api.authorizations import AuthorizationState
 from kessai.services.nfc.domain.authorization import Work
@@ -18,6 +19,7 @@ from kessai.services.nfc.domain.page import Page
 from kessai.services.nfc.service.crowding import FEW, Crowding
 from kessai.services.nfc.service.repairing import real_now
 from kessai.services.nfc.store import authorizations as store
+from kessai.services.payment.api import HoldPayments
 from kessai.simulators.cardnetwork.records import Tap
 from tests.nfc.wire_world import WireWorld, opened
 
@@ -58,6 +60,53 @@ async def test_a_repeat_that_another_process_gets_finds_the_stored_answer(world:
     other = world.another_desk()
     assert await other.answer(asked, "network") == stored.answer
     assert await world.available(customer_id) == 700
+
+
+@pytest.mark.parametrize(
+    ("error", "response"),
+    [
+        (Refused("insufficient_funds", "The customer has less."), "51"),
+        (Refused("customer_unknown", "There is no such customer."), "05"),
+        (Invalid("validation_failed", "It is no request."), "96"),
+    ],
+    ids=lambda each: getattr(each, "code", each),
+)
+async def test_a_page_that_is_refused_as_a_whole_tells_each_its_own_reason(
+    world: WireWorld, monkeypatch: pytest.MonkeyPatch, error: PaymentError, response: str
+) -> None:
+    """One of it is what the payment service does not take; the others are none the worse for it."""
+    await world.serve()
+    holders = [await world.holder(funds=100) for _ in range(5)]
+    ask, odd = world.payments.hold_payments, holders[3][0]
+
+    async def hold(request: HoldPayments) -> object:
+        if any(each.customer_id == odd for each in request.holds):
+            raise error
+        return await ask(request)
+
+    monkeypatch.setattr(world.payments, "hold_payments", hold)
+    heard = await asyncio.gather(*(world.tap(card, 100) for _, card in holders))
+    assert [each.response for each in heard] == ["00", "00", "00", response, "00"]
+    assert [await world.available(customer_id) for customer_id, _ in holders] == [0, 0, 0, 100, 0]
+    assert (await world.only(odd)).refusal_code == error.code
+
+
+async def test_a_payment_service_that_takes_no_request_of_ours_declines_nothing_for_a_customers_sake(
+    world: WireWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.serve(stand_in={"policy": "approve"})
+    customer_id, card = await world.holder(funds=100)
+
+    async def hold(request: HoldPayments) -> object:
+        raise Forbidden("scope_missing", "The key may not.")
+
+    monkeypatch.setattr(world.payments, "hold_payments", hold)
+    assert (await world.tap(card, 100)).response == "96"
+    found = await world.only(customer_id)
+    assert (found.state, found.refusal_code, found.stood_in, found.open_work) == (
+        "DECLINED", "scope_missing", False, None,
+    )  # fmt: skip
+    assert await world.available(customer_id) == 100
 
 
 async def test_a_crowd_whose_oldest_waits_for_long_takes_nobody_more() -> None:

@@ -11,6 +11,7 @@ from kessai.foundation.errors import Invalid, NotFound
 from kessai.foundation.events import Relay
 from kessai.services.nfc.api.authorizations import GetAuthorization, ListAuthorizations, ListOpenAuthorizations
 from kessai.services.nfc.subscribers import lapsed_payments
+from kessai.services.payment.api import CancelPayment
 from kessai.simulators.cardnetwork.records import Tap
 from tests.nfc.wire_world import WireWorld, opened
 
@@ -86,6 +87,20 @@ async def test_the_job_marks_what_lapsed_unheard(world: WireWorld) -> None:
     assert (await world.only(customer_id)).state == "EXPIRED"
     assert (await world.network.reverse(heard.id)).response == "00"
     assert (await world.only(customer_id)).state == "EXPIRED"
+
+
+@pytest.mark.parametrize("limit", ["day_minor", "month_minor"])
+async def test_what_was_let_go_of_does_not_count_towards_the_limits_any_more(world: WireWorld, limit: str) -> None:
+    await world.serve(limits={limit: 1_000})
+    customer_id, card = await world.holder(funds=5_000)
+    assert (await world.tap(card, 800)).response == "00"
+    assert (await world.tap(card, 800)).response == "61"
+    (payment_id,) = [each.payment_id for each in await world.authorizations(customer_id) if each.payment_id]
+    await world.payments.cancel_payment(CancelPayment(payment_id=payment_id))
+    assert await world.desk.hear_lapsed([payment_id]) == 1
+    assert await world.desk.hear_lapsed([payment_id]) == 0
+    assert (await world.tap(card, 800)).response == "00"
+    assert (await world.tap(card, 800)).response == "61"
 
 
 async def test_authorizations_are_listed_by_pages_newest_first(world: WireWorld) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import date, datetime
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from kessai.services.nfc.api.clearing import (
 )
 from kessai.services.nfc.domain.clearing_file import FileWrong, ReadFile, read_clearing
 from kessai.services.nfc.gateways.clearing import HttpClearing, ListedFile
+from kessai.services.nfc.store import findings as store
 from kessai.simulators.cardnetwork.records import Cleared
 from kessai.simulators.faults import Fault
 from tests.nfc.clearing_world import ClearingWorld, asked, opened
@@ -228,6 +230,25 @@ async def test_a_file_that_is_listed_and_not_there_is_noticed_until_it_comes(
     assert await clearing.findings() == []
 
 
+async def test_a_file_beyond_any_size_is_refused_by_itself_and_the_others_are_taken(
+    clearing: ClearingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, card = await clearing.world.holder(funds=5_000)
+    await clearing.world.tap(card, 700)
+    large = clearing.close_day(*(asked("no_authorization", card=card, amount=1) for _ in range(40)))
+    clearing.close_day()
+    monkeypatch.setattr("kessai.services.nfc.gateways.words.FILE_BYTES_MAX", 4_000)
+    await clearing.another_process()
+    await clearing.clear()
+    assert [(each.sequence, each.state, each.code) for each in await clearing.files()] == [
+        (2, "CLEARED", None), (1, "REFUSED", "file_too_large"),
+    ]  # fmt: skip
+    (found,) = await clearing.findings()
+    assert (found.kind, found.file_id) == ("file_refused", large.id)
+    await clearing.clear()
+    assert len(await clearing.findings()) == 1
+
+
 def test_a_line_that_names_its_card_by_its_number_is_not_kept() -> None:
     number = "9990000000000011"
     read = read_clearing(content(detail(1), detail(2, card=number), total=1_400), "f-1")
@@ -326,6 +347,31 @@ async def test_a_finding_is_explained_and_closed_with_who_and_why(clearing: Clea
     assert await clearing.findings() == []
     page = await desk.list_clearing_findings(ListClearingFindings(state=None, kind="unauthorized"))
     assert [each.finding_id for each in page.findings] == [found.finding_id]
+
+
+async def test_of_two_who_close_a_finding_at_once_one_is_told_that_it_is_closed(
+    clearing: ClearingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody's reason is lost in silence."""
+    _, card = await clearing.world.holder(funds=5_000)
+    clearing.close_day(asked("no_authorization", card=card, amount=400))
+    await clearing.clear()
+    (found,) = await clearing.findings()
+    close, first = store.close_findings, CloseClearingFinding(finding_id=found.finding_id, reason="the customer agrees")
+
+    async def late(*arguments: Any) -> int:
+        """Somebody else is first, after this one has looked."""
+        monkeypatch.setattr(store, "close_findings", close)
+        await clearing.desk.close_clearing_finding(first)
+        return await close(*arguments)
+
+    monkeypatch.setattr(store, "close_findings", late)
+    with pytest.raises(Refused, match="clearing_finding_closed"):
+        await clearing.desk.close_clearing_finding(
+            CloseClearingFinding(finding_id=found.finding_id, reason="a mistake")
+        )
+    told = await clearing.desk.get_clearing_finding(GetClearingFinding(finding_id=found.finding_id))
+    assert [each.text for each in told.notes] == ["the customer agrees"]
 
 
 async def test_findings_come_in_pages(clearing: ClearingWorld) -> None:

@@ -11,7 +11,7 @@ from kessai.foundation.db import Database
 from kessai.foundation.errors import Unavailable, Unknown
 from kessai.foundation.vault import new_vault_key
 from kessai.sdk import jobs
-from kessai.services.nfc.api import AuthenticateDevice, BatchState, GetPool, RequestCards
+from kessai.services.nfc.api import AuthenticateDevice, BatchState, GetPool, ReissueCard, RequestCards
 from kessai.services.nfc.gateways import HttpIssuer
 from kessai.services.nfc.jobs import NFC_JOBS
 from kessai.simulators.cardnetwork.records import IssueFate
@@ -86,11 +86,15 @@ async def test_without_an_issuer_no_cards_are_asked_for_and_no_files_looked_for(
 
 
 async def test_numbers_are_sealed_anew_under_a_new_key(world: WholeWorld) -> None:
-    await world.holder()
+    _, card = await world.holder()
+    await world.fill()
     assert (await world.job("nfc.reseal")).done == 0
     world.keys.insert(0, new_vault_key())
     world.service = world.another_process()
     await world.service.clearing.open()
+    again = ReissueCard(card_id=card.card_id, authentication=world.authentication(), note="before it is sealed anew")
+    await world.service.reissue_card(again)
+    assert await world.findings() == []
     assert (await tried(world, "nfc.reseal")).done == 0
     assert (await world.job("nfc.reseal")).done > 0
     assert (await world.job("nfc.reseal")).done == 0

@@ -7,10 +7,12 @@ from datetime import date
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kessai.foundation.db import Database
 from kessai.sdk import iso8583
 from kessai.services.nfc.api.clearing import ClearingFinding, GetClearingDay, ListClearingFindings
+from kessai.services.nfc.domain.clearing_terms import read_clearing_terms
 from kessai.services.nfc.store import ROLE
 from kessai.simulators.cardnetwork.records import Authorization as Heard
 from kessai.simulators.cardnetwork.records import Tap
@@ -226,6 +228,27 @@ async def test_what_the_payment_service_did_not_take_is_found(clearing: Clearing
         await connection.execute("UPDATE nfc.id_authorization SET captured_minor = 700 WHERE captured_minor = 600")
 
     await clearing.world.database.transaction(ROLE, mend)
+    await reconciled(clearing)
+    assert await clearing.findings() == []
+
+
+async def test_each_finding_of_what_was_not_taken_is_closed_once_it_agrees(
+    clearing: ClearingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: more than are read at once."""
+    _, card = await clearing.world.holder(funds=FUNDS)
+    for amount in (100, 200, 300):
+        await clearing.world.tap(card, amount)
+    clearing.close_day()
+    await clearing.clear()
+    more = "UPDATE nfc.id_authorization SET refunded_minor = $1 WHERE state = 'CLEARED'"
+    await clearing.world.database.transaction(ROLE, lambda connection: connection.execute(more, 1))
+    await reconciled(clearing)
+    assert await clearing.kinds() == ["not_borne"] * 3
+    await clearing.world.database.transaction(ROLE, lambda connection: connection.execute(more, 0))
+    terms = read_clearing_terms()
+    terms = replace(terms, reconcile=replace(terms.reconcile, page=1))
+    await clearing.another_process(terms=terms)
     await reconciled(clearing)
     assert await clearing.findings() == []
 

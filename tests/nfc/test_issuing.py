@@ -8,14 +8,17 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 from msgspec.structs import replace
 
-from kessai.foundation.errors import Invalid, KeyReused, NotFound, PaymentError, Unavailable, Unknown
+from kessai.foundation.errors import Invalid, KeyReused, NotFound, PaymentError, Refused, Unavailable, Unknown
 from kessai.foundation.ids import new_hex, new_id
+from kessai.foundation.outbound import Unanswered
 from kessai.services.nfc.api import (
     BatchState,
     GetIssueBatch,
     GetPool,
+    GiveUpBatch,
     ImportCards,
     IssueBatch,
     ListIssueBatches,
@@ -182,6 +185,32 @@ async def test_files_go_over_a_drop_folder(world: World, tmp_path: Path) -> None
     assert (told.state, told.code) == (B.REFUSED, "unreadable")
 
 
+async def test_an_issued_file_goes_once_its_cards_are_in_the_vault(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = world.another_process(issuer=FolderIssuer(tmp_path))
+    first, second, never = [await service.request_cards(RequestCards(count=1)) for _ in range(3)]
+    file = tmp_path / "out" / f"{first.batch_id[4:]}.issued"
+    _issue(tmp_path, first.batch_id[4:], ["9990000000000011"])
+    with file.open("rb") as there:
+        assert (await service.import_cards(ImportCards(batch_id=first.batch_id))).imported == 1
+        assert (file.exists(), there.read().strip(b"\0")) == (False, b"")
+
+    async def fail(issuer: FolderIssuer, file_id: str) -> None:
+        raise Unanswered("no_answer", "The folder failed.", destination="files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FolderIssuer, "remove", fail)
+        _issue(tmp_path, second.batch_id[4:], ["9990000000000029"])
+        await service.import_open()
+    assert (await service.get_batch(GetIssueBatch(batch_id=second.batch_id))).state is B.IMPORTED
+    assert [each.stem for each in (tmp_path / "out").iterdir()] == [second.batch_id[4:]]
+    await service.give_up_batch(GiveUpBatch(batch_id=never.batch_id, reason="it never came"))
+    _issue(tmp_path, never.batch_id[4:], ["9990000000000037"])
+    assert await service.import_open() == 0
+    assert [each.stem for each in (tmp_path / "out").iterdir()] == [never.batch_id[4:]]  # somebody has to look
+
+
 async def test_a_folders_refusal_that_names_a_card_is_kept_without_its_number(world: World, tmp_path: Path) -> None:
     service = world.another_process(issuer=FolderIssuer(tmp_path))
     batch = await service.request_cards(RequestCards(count=1))
@@ -235,6 +264,43 @@ async def test_a_pool_that_runs_low_is_filled_up_once_a_day(world: World) -> Non
     assert await world.service.replenish(date(2026, 5, 1)) is None
     pool = await world.service.get_pool(GetPool())
     assert (pool.free, pool.low) == (1000, False)
+
+
+async def test_a_batch_whose_file_never_comes_is_not_counted_on_for_ever(world: World) -> None:
+    world.network.books.issuing.foresee(IssueFate(after_s=10**9))
+    first = await world.service.replenish(date(2026, 4, 30))
+    assert first is not None
+    assert await world.service.replenish(date(2026, 5, 1)) is None
+    world.pass_time(days=world.terms.pool.order_days_max, minutes=1)
+    pool = await world.service.get_pool(GetPool())
+    assert (pool.free, pool.on_order, pool.overdue) == (0, 0, first.count)
+    second = await world.service.replenish(date(2026, 5, 8))
+    assert second is not None
+    assert (second.count, second.state) == (first.count, B.IMPORTED)
+    with structlog.testing.capture_logs() as logs:
+        await world.service.import_open()
+    assert [(each["event"], each["cards"]) for each in logs if each["log_level"] == "error"] == [
+        ("issue_batches_overdue", first.count)
+    ]
+
+
+async def test_a_batch_is_given_up_by_an_operator_who_says_why(world: World) -> None:
+    world.network.books.issuing.foresee(IssueFate(after_s=3600))
+    batch = await world.service.request_cards(RequestCards(count=3))
+    give_up = GiveUpBatch(batch_id=batch.batch_id, reason="the issuer lost it")
+    told = await world.service.give_up_batch(give_up)
+    assert (told.state, told.code, told.imported) == (B.REFUSED, "given_up", 0)
+    assert await world.service.give_up_batch(give_up) == told
+    world.pass_time(hours=1)
+    assert await world.service.import_open() == 0
+    assert (await world.service.import_cards(ImportCards(batch_id=batch.batch_id))).state == B.REFUSED
+    pool = await world.service.get_pool(GetPool())
+    assert (pool.free, pool.on_order, pool.overdue) == (0, 0, 0)
+    steps = await world.database.fetch(None, "SELECT detail FROM nfc.issue_step ORDER BY version DESC LIMIT 1")
+    assert steps[0]["detail"] == "given up: the issuer lost it"
+    finished = await world.fill(1)
+    with pytest.raises(Refused, match="issue_batch_finished"):
+        await world.service.give_up_batch(GiveUpBatch(batch_id=finished.batch_id, reason="by mistake"))
 
 
 async def test_cards_near_their_end_are_given_to_nobody(world: World) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from io import StringIO
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from rich.console import Console
 
 from kessai.apps.proving import Proving
-from kessai.apps.wiring import CALLS
+from kessai.apps.trace.life import life_of
+from kessai.apps.trace.tree import mermaid_of, tree_of
+from kessai.apps.trace.view import open_view
+from kessai.apps.wiring import CALLS, load_payment_kinds
 from kessai.foundation.config import load_toml
 from kessai.foundation.db import Database
 from kessai.foundation.events import Relay
@@ -51,6 +56,37 @@ async def tapped(world: WholeWorld, funds: int = 5_000) -> tuple[PrepaidCard, st
     _, card = await world.holder(funds=funds)
     assert (await world.tap(card, 1_000)).approved
     return card, await processing_of(world, card)
+
+
+@pytest.mark.parametrize("named_by", ["authorization", "payment", "processing"])
+async def test_a_taps_life_tells_of_its_authorization_and_of_what_took_it_back(
+    world: WholeWorld, named_by: str
+) -> None:
+    card, processing_id = await tapped(world)
+    (heard,) = world.network.books.authorizations.values()
+    await world.network.reverse(heard.id, 300)
+    (row,) = await world.database.fetch(
+        None, "SELECT authorization_id, payment_id FROM nfc.id_authorization WHERE card_id = $1", card.card_id[4:]
+    )
+    names = {
+        "authorization": f"ath_{row['authorization_id'].hex}",
+        "payment": row["payment_id"],
+        "processing": processing_id,
+    }
+    async with open_view(world.database.dsn) as view:
+        life = await life_of(view, load_payment_kinds(), names[named_by])
+    (tap,) = life.taps
+    assert (tap.effect_id, tap.kind, tap.state, tap.amount_minor) == (
+        names["authorization"], "iD purchase", "APPROVED", 1_000,
+    )  # fmt: skip
+    assert "answered 00" in tap.detail
+    assert "stands 700" in tap.detail
+    assert [(each.what, each.detail) for each in tap.steps] == [("0400", "stands 700, answered 00")]
+    assert [each.effect_id for each in life.payments] == [names["payment"]]
+    shown = Console(width=200, record=True, file=StringIO())
+    shown.print(tree_of(life))
+    assert names["authorization"] in shown.export_text()
+    assert "nfc: iD purchase 1,000 APPROVED" in mermaid_of(life)
 
 
 async def processing_of(world: WholeWorld, card: PrepaidCard) -> str:

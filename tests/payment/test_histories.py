@@ -32,8 +32,8 @@ ONE_OF = 6
 """Of the combinations with a trouble, so many make one case."""
 PLAYED = ("payment.", "cardgateway.")
 BY_OTHER_TESTS = {"cardgateway.forget", "payment.hold", "payment.move"}
-"""Workflows that may be short of a history here: the first ones' own tests crash them at every flush, which replays
-them; the last one's histories, and those of the bank's files, are in tests/settlement."""
+"""Workflows that may be short of a history here: the first one's own tests crash it at every flush, which replays it;
+the second one's histories are in tests/nfc, the last one's, and those of the bank's files, in tests/settlement."""
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -13,7 +13,7 @@ from kessai.foundation.db import Database
 from kessai.foundation.errors import Invalid, KeyReused, Unavailable, Unknown
 from kessai.foundation.ids import new_hex
 from kessai.sdk.processing.api import ListEffects
-from kessai.services.ledger.api import FreezeAccount, account_id_of
+from kessai.services.ledger.api import CreateExchange, FreezeAccount, account_id_of
 from kessai.services.ledger.api.words import Freeze
 from kessai.services.payment import store
 from kessai.services.payment.api import (
@@ -164,6 +164,33 @@ async def _state(world: World, payment_id: str) -> PaymentState | None:
         None, "SELECT state FROM payment.payment WHERE payment_id = $1::uuid", payment_id[4:]
     )
     return PaymentState(rows[0]["state"]) if rows else None
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["is refused again and again", "is not answered"])
+async def test_one_that_stays_undecided_keeps_no_other_in_doubt(
+    world: World, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    customer = await world.customer(funds=100)
+    holds, poor = [hold(customer, 10) for _ in range(3)], hold(customer, 1_000)
+    stuck, back = holds[1], asyncio.Event()
+    ask = world.ledger.create_exchange
+
+    async def cut(request: CreateExchange) -> object:
+        if request.reference == stuck.payment_id and not back.is_set():
+            if hangs:
+                await back.wait()
+            raise Unavailable("ledger_away", "It is away.")
+        return await ask(request)
+
+    monkeypatch.setattr(world.line, "create_exchange", cut, raising=False)
+    told = await held(world.payments, [*holds, poor])
+    assert [code or state for _, state, code in told] == ["AUTHORIZED", "UNKNOWN", "AUTHORIZED", "insufficient_funds"]
+    assert await world.balance(customer) == (100, 80)
+    back.set()
+    while await _state(world, stuck.payment_id) is not S.AUTHORIZED:
+        await asyncio.sleep(0.02)
+    assert await codes(world.payments, stuck) == ["AUTHORIZED"]
+    assert await world.balance(customer) == (100, 70)
 
 
 # -- keys, callers, processings -----------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import pytest
 
 from kessai.apps.cli import main
 from kessai.apps.demo.diary import Diary
-from kessai.apps.trace.life import Life, life_of
+from kessai.apps.trace.kept import Life
+from kessai.apps.trace.life import life_of
 from kessai.apps.trace.proof import unheard_of
 from kessai.apps.trace.prove import prove_all, prove_these
 from kessai.apps.trace.view import open_view

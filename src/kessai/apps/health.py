@@ -29,8 +29,10 @@ def routes(platform: Platform) -> Sequence[BaseRoute]:
     async def readyz(_: Request) -> Response:
         reason = await _why_not_ready(platform)
         if reason is not None:
-            return JSONResponse({"status": "not ready", "reason": reason}, status_code=503)
-        return JSONResponse({"status": "ready", "sandbox": platform.sandbox})
+            told = {"status": "not ready", "reason": reason, "card_network": _card_network(platform)}
+            return JSONResponse(told, status_code=503)
+        told = {"status": "ready", "sandbox": platform.sandbox, "card_network": _card_network(platform)}
+        return JSONResponse(told)
 
     async def metrics(_: Request) -> Response:
         return Response(exposition(platform.registry, platform.figures), media_type=METRICS_CONTENT_TYPE)
@@ -49,4 +51,17 @@ async def _why_not_ready(platform: Platform) -> str | None:
             rows = await platform.database.fetch(None, "SELECT current_setting('transaction_read_only') AS read_only")
     except (PaymentError, TimeoutError):
         return "the database does not answer"
-    return "the database takes no writes" if rows[0]["read_only"] == "on" else None
+    if rows[0]["read_only"] == "on":
+        return "the database takes no writes"
+    server = platform.nfc_server
+    if server is not None and server.wire.ready_when_signed_on and not server.signed_on:
+        return "the card network has not signed on"
+    return None
+
+
+def _card_network(platform: Platform) -> dict[str, object]:
+    """This process's line to the card network: whether it listens, and which peers have signed on."""
+    server = platform.nfc_server
+    if server is None:
+        return {"listening": False, "connections": 0, "signed_on": []}
+    return {"listening": server.listening, "connections": len(server.lines), "signed_on": server.signed_on}

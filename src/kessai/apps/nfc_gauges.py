@@ -86,6 +86,11 @@ class NfcGauges(Collector):
         lines.add_metric(["yes"], signed_on)
         lines.add_metric(["no"], len(server.lines) - signed_on)
         yield lines
+        yield GaugeMetricFamily("kessai_nfc_listening", "1: connections are taken.", value=server.listening)
+        peers = GaugeMetricFamily(
+            "kessai_nfc_peers_signed_on", "Known peers that have signed on.", value=len(server.signed_on)
+        )
+        yield peers
         flying = sum(len(each.in_flight) for each in server.lines)
         yield GaugeMetricFamily("kessai_nfc_in_flight", "Requests that are being worked on.", value=flying)
         counts = CounterMetricFamily("kessai_nfc_line", "What happened on the line.", labels=["what"])
@@ -100,7 +105,7 @@ def _of(look: Look) -> Iterator[Metric]:
     text = "How long the oldest of them has waited."
     yield GaugeMetricFamily("kessai_nfc_open_work_oldest_seconds", text, value=look.oldest_s)
     pool = GaugeMetricFamily("kessai_nfc_pool", "Cards in the pool.", labels=["state"])
-    for state, count in (("free", look.pool.free), ("assigned", look.pool.assigned), ("stale", look.pool.stale)):
-        pool.add_metric([state], count)
+    for state in ("free", "assigned", "stale", "on_order", "overdue"):
+        pool.add_metric([state], getattr(look.pool, state))
     yield pool
     yield GaugeMetricFamily("kessai_nfc_pool_low", "1: fewer free cards than `low_water`.", value=look.pool.low)

@@ -111,6 +111,16 @@ class NfcServer:
         for line in list(self.lines):
             line.close("server_stops")
 
+    @property
+    def listening(self) -> bool:
+        """Whether it takes connections."""
+        return self._server is not None and self._server.is_serving()
+
+    @property
+    def signed_on(self) -> list[str]:
+        """The peers of which a connection has signed on, by name."""
+        return sorted({line.peer for line in self.lines if line.signed_on})
+
     def peer_of(self, transport: asyncio.BaseTransport) -> str | None:
         """Who is at the other end; None: nobody that is known."""
         place = transport.get_extra_info("peername")

@@ -81,7 +81,7 @@ from kessai.services.settlement.api import Settlement
 from kessai.services.settlement.domain.configuration import read_settlement
 from kessai.services.settlement.jobs import SETTLEMENT_JOBS
 from kessai.services.settlement.service import SettlementService
-from kessai.services.settlement.service.results import payout_results
+from kessai.services.settlement.service.results import payout_results, value_dates
 from kessai.services.settlement.store import SCHEMA as SETTLEMENT
 from kessai.services.settlement.subscribers import FeeLoop, sales_for_fees, transactions_of_payments
 from kessai.services.tracer.api import Tracer
@@ -333,6 +333,7 @@ class Platform:
             transactions_of_payments(self.database, self.clock, self.settlement),
             sales_for_fees(self.database, self.clock, self.settlement),
             payout_results(self.database, self.clock),
+            value_dates(self.database, self.clock),
             lapsed_payments(self.database, self.clock, self.nfc.authorizations, lease_s=SLOW_LEASES_S["nfc"]),
         ]
 

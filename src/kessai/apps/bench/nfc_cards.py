@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
@@ -118,6 +118,12 @@ class _Issuer:
 
     async def issued(self, file_id: str, now: datetime) -> bytes | None:
         return self._desk.issued_file(file_id, now)
+
+    async def lying(self) -> Sequence[str]:
+        return ()
+
+    async def remove(self, file_id: str) -> None:
+        del file_id
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from kessai.apps.evidence import main as export_evidence
 from kessai.apps.place import shared_place
-from kessai.apps.trace.life import Life, life_of, processing_of
+from kessai.apps.trace.kept import Life
+from kessai.apps.trace.life import life_of, processing_of
 from kessai.apps.trace.proof import BATCH
 from kessai.apps.trace.prove import Result, answer, prove_these, show, timed_all
 from kessai.apps.trace.tree import mermaid_of, tree_of

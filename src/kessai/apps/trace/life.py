@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from kessai.apps.trace.kept import EffectLife, ExchangeLife, Happening, Life, LotTaken, Movement, WorkflowLife
 from kessai.apps.trace.view import PACKAGE, View, clock_of
 from kessai.apps.wiring import SOURCES, WITH_WORKFLOWS
 from kessai.foundation.db import load_queries
@@ -36,104 +37,17 @@ _sql = load_queries(PACKAGE, file="sql/life.sql")
 _events = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
-class Happening(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was written down: a step, an operation, an event."""
-
-    at: datetime | None
-    what: str
-    state: str = ""
-    amount_minor: int | None = None
-    detail: str = ""
-
-
-class LotTaken(msgspec.Struct, frozen=True, kw_only=True):
-    """A lot that an exchange took value from, held, or made."""
-
-    owner: str
-    account_type: str
-    lot: int
-    amount_minor: int
-    """Positive into the lot, negative out of it; zero where it was only held or let go."""
-    held_minor: int
-    expires_at: datetime | None
-
-
-class Movement(msgspec.Struct, frozen=True, kw_only=True):
-    """A posting of an exchange or of an action on it."""
-
-    owner: str
-    account_type: str
-    asset: str
-    amount_minor: int
-    held_minor: int
-    lots: list[LotTaken] = []
-
-
-class ExchangeLife(msgspec.Struct, frozen=True, kw_only=True):
-    """An exchange, or what was done to one."""
-
-    exchange_id: str
-    what: str
-    kind: str
-    state: str
-    caller: str
-    at: datetime
-    movements: list[Movement]
-
-
-class EffectLife(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment, a card authorization or a bank instruction, with its steps."""
-
-    effect_id: str
-    kind: str
-    state: str
-    party: str
-    asset: str
-    amount_minor: int
-    caller: str
-    created_at: datetime
-    detail: str
-    steps: list[Happening]
-
-
-class WorkflowLife(msgspec.Struct, frozen=True, kw_only=True):
-    """A workflow of the processing, with its journalled steps: an intent where one can be undone, and each outcome."""
-
-    service: str
-    workflow_id: str
-    name: str
-    state: str
-    since: datetime
-    steps: list[Happening]
-    notes: list[str]
-    """Where it stands still, what was sent to it, and who did what to it."""
-
-
-class Life(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is kept of one processing."""
-
-    processing_id: str
-    payments: list[EffectLife]
-    exchanges: list[ExchangeLife]
-    cards: list[EffectLife]
-    bank: list[EffectLife]
-    workflows: list[WorkflowLife]
-    events: list[Happening]
-    tracer: Processing | None
-    """None where the tracer has not heard of it yet."""
-    finding: Finding | None
-
-
 async def life_of(view: View, kinds: PaymentKinds, named: str) -> Life:
-    """The life of a processing, by its id or by a payment's; OperatorError where nothing is kept of it."""
+    """The life of a processing, by its id, a payment's or a tap's (`ath_…`); OperatorError where nothing is kept."""
     processing_id = await processing_of(view, named)
     payments = await _payments(view, kinds, processing_id)
     exchanges = await _exchanges(view, processing_id)
     cards, bank = await _cards(view, processing_id), await _bank(view, processing_id)
+    taps = await _taps(view, processing_id)
     tracer, finding = await _traced(view, processing_id)
-    if tracer is None and not (payments or exchanges or cards or bank):
+    if tracer is None and not (payments or exchanges or cards or bank or taps):
         raise OperatorError(f"There is no processing or payment {named}.")
-    begun = [*(each.created_at for each in (*payments, *cards, *bank)), *(each.at for each in exchanges)]
+    begun = [*(each.created_at for each in (*payments, *cards, *bank, *taps)), *(each.at for each in exchanges)]
     since = min(begun, default=EARLIEST + BEFORE) - BEFORE
     return Life(
         processing_id=processing_id,
@@ -141,6 +55,7 @@ async def life_of(view: View, kinds: PaymentKinds, named: str) -> Life:
         exchanges=exchanges,
         cards=cards,
         bank=bank,
+        taps=taps,
         workflows=await _workflows(view, processing_id, since),
         events=await _published(view, processing_id, since),
         tracer=tracer,
@@ -149,10 +64,11 @@ async def life_of(view: View, kinds: PaymentKinds, named: str) -> Life:
 
 
 async def processing_of(view: View, named: str) -> str:
-    """The processing that is meant by its own id or by a payment's."""
+    """The processing that is meant by its own id, by a payment's, or by a tap's."""
     if named.startswith("prc_") or not re.fullmatch(ID_PATTERN, named):
         return named
-    rows = await view.fetch(None, _sql["processing_of_payment"], bare(named))
+    query = "processing_of_tap" if named.startswith("ath_") else "processing_of_payment"
+    rows = await view.fetch(None, _sql[query], bare(named))
     return rows[0]["processing_id"] if rows else named
 
 
@@ -258,6 +174,36 @@ async def _bank(view: View, processing_id: str) -> list[EffectLife]:
         )
         for row in rows
     ]
+
+
+async def _taps(view: View, processing_id: str) -> list[EffectLife]:
+    rows = await view.fetch(None, _sql["taps"], processing_id)
+    back = _by(
+        await view.fetch(None, _sql["taken_back"], [row["authorization_id"] for row in rows]), "authorization_id"
+    )
+    return [
+        EffectLife(
+            effect_id=f"ath_{row['authorization_id'].hex}",
+            kind=f"iD {row['kind']}",
+            state=row["state"],
+            party=row["customer_id"] or "nobody",
+            asset="JPY",
+            amount_minor=row["amount_minor"],
+            caller=row["caller"],
+            created_at=row["received_at"],
+            detail=_told(answered=row["response"], approval_code=row["approval_code"], stands=row["stands_minor"],
+                         captured=row["captured_minor"], refunded=row["refunded_minor"], refused=row["refusal_code"],
+                         still_to=row["work"], payment=row["payment_id"], rrn=row["rrn"], merchant=row["merchant"]),
+            steps=[_taken_back(each) for each in back.get(row["authorization_id"], [])],
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _taken_back(row: asyncpg.Record) -> Happening:
+    stands, answered = row["stands_minor"], row["response"]
+    return Happening(at=row["at"], what=row["what"], detail=_told(stands=stands, answered=answered),
+                     state=row["state"], amount_minor=row["amount_minor"])  # fmt: skip
 
 
 # -- the ledger ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from itertools import groupby
 from rich.text import Text
 from rich.tree import Tree
 
-from kessai.apps.trace.life import EffectLife, ExchangeLife, Happening, Life, LotTaken, Movement, WorkflowLife
+from kessai.apps.trace.kept import EffectLife, ExchangeLife, Happening, Life, LotTaken, Movement, WorkflowLife
 from kessai.services.tracer.api import Finding, Processing, ReportRecord
 
 COLOURS = {
@@ -25,7 +25,8 @@ def tree_of(life: Life) -> Tree:
         "not heard of by the tracer" if tracer is None else f"{tracer.verdict.value} at revision {tracer.revision}"
     )
     tree = Tree(_line(life.processing_id, "bold", f"  {verdict}", _colour(verdict)))
-    for name, effects in (("payment", life.payments), ("cardgateway", life.cards), ("bank", life.bank)):
+    services = ("nfc", life.taps), ("payment", life.payments), ("cardgateway", life.cards), ("bank", life.bank)
+    for name, effects in services:
         if effects:
             branch = tree.add(_line(name, "bold"))
             for each in effects:
@@ -169,7 +170,9 @@ def _messages(life: Life) -> Iterator[tuple[datetime, str]]:
         moved = max((abs(each.amount_minor or each.held_minor) for each in exchange.movements), default=0)
         caller = _actor(exchange.caller)
         yield exchange.at, f"{caller}->>ledger: {_plain(exchange.what, exchange.kind, f'{moved:,}', exchange.state)}"
-    for name, effects in (("cardgateway", life.cards), ("bank", life.bank)):
+    for tap in life.taps:
+        yield tap.created_at, f"{_actor(tap.caller)}->>nfc: {_plain(tap.kind, f'{tap.amount_minor:,}', tap.state)}"
+    for name, effects in (("nfc", life.taps), ("cardgateway", life.cards), ("bank", life.bank)):
         for effect in effects:
             yield from _instructed(name, effect)
 

@@ -1,6 +1,9 @@
 -- name: processing_of_payment
 SELECT processing_id FROM payment.payment WHERE payment_id = $1::uuid;
 
+-- name: processing_of_tap
+SELECT processing_id FROM nfc.id_authorization WHERE authorization_id = $1::uuid;
+
 -- name: payments
 SELECT payment_id, kind, state, amount_minor, asset, payer_id, payee_id, captured_minor, refunded_minor, fee_minor,
     refusal_code, caller, created_at, busy_with
@@ -64,6 +67,21 @@ SELECT instruction_id, kind, sequence, state, failure_code, recorded_at
 FROM bank.instruction_step
 WHERE processing_id = $1::text
 ORDER BY instruction_id, kind, sequence;
+
+-- name: taps
+SELECT authorization_id, kind, state, work, customer_id, amount_minor, stands_minor, response, approval_code, refusal_code,
+    captured_minor, refunded_minor, payment_id, rrn, merchant, caller, received_at
+FROM nfc.id_authorization
+WHERE processing_id = $1::text
+ORDER BY received_at, authorization_id;
+
+-- name: taken_back
+SELECT authorization_id, mti AS what, '' AS state, NULL::bigint AS amount_minor, stands_minor, response, recorded_at AS at
+FROM nfc.id_reversal WHERE authorization_id = ANY ($1::uuid[])
+UNION ALL
+SELECT authorization_id, 'refund ' || refund_id, state, amount_minor, NULL, NULL, recorded_at
+FROM nfc.id_refund WHERE authorization_id = ANY ($1::uuid[])
+ORDER BY at, what;
 
 -- Workflows that were brought by a call of the processing; finished ones keep that call with their last steps.
 -- name: workflows

@@ -254,7 +254,8 @@ WHERE s.card_id IS NULL OR e.card_id IS NULL
 LIMIT $1;
 
 -- name: broken_phones
--- What a phone's codes came to is what the steps say; of a card that was reissued, what the card before it says.
+-- What a phone's codes came to is what the steps say; of a card that was reissued, what the card before it says: also the
+-- number's mark, where both are sealed under one key (which the first bytes name).
 SELECT 'phone_check' AS relation, 'vpc_' || encode(uuid_send(c.card_id), 'hex') AS key,
     CASE WHEN p.card_id IS NULL THEN 'it is missing'
         WHEN p.attempts > $2::bigint OR p.sends > $3::bigint THEN 'it had more tries or messages than anybody has'
@@ -290,9 +291,11 @@ SELECT 'phone_check', 'vpc_' || encode(uuid_send(c.card_id), 'hex'), 'it is not 
 FROM nfc.card AS c
 LEFT JOIN nfc.phone_check AS p ON p.card_id = c.card_id
 LEFT JOIN nfc.phone_check AS o ON o.card_id = c.replaces
-WHERE c.replaces IS NOT NULL AND (p.fingerprint, p.last_four, p.code_digest, p.sends, p.attempts, p.delivery, p.sent_at,
+WHERE c.replaces IS NOT NULL AND (
+    CASE WHEN substring(p.sealed FROM 1 FOR 5) = substring(o.sealed FROM 1 FOR 5) THEN p.fingerprint END, p.last_four, p.code_digest, p.sends, p.attempts, p.delivery, p.sent_at,
         p.expires_at, p.verified_at)
-    IS DISTINCT FROM (o.fingerprint, o.last_four, o.code_digest, o.sends, o.attempts, o.delivery, o.sent_at, o.expires_at,
+    IS DISTINCT FROM (CASE WHEN substring(p.sealed FROM 1 FOR 5) = substring(o.sealed FROM 1 FOR 5) THEN o.fingerprint END,
+        o.last_four, o.code_digest, o.sends, o.attempts, o.delivery, o.sent_at, o.expires_at,
         o.verified_at)
 LIMIT $1;
 

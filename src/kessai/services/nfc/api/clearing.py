@@ -105,6 +105,8 @@ class FindingKind(StrEnum):
     """Approved there and not by us: it is charged by force if a clearing file claims it."""
     UNKNOWN_HERE = "unknown_here"
     """The processor has an approved authorization that we have no row of."""
+    ADVICE_DIFFERS = "advice_differs"
+    """An advice came under the key of something else: it was answered 00, and nothing was charged for it."""
     NOT_BORNE = "not_borne"
     """What was cleared is not what the payment service has taken."""
 

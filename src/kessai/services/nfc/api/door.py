@@ -34,6 +34,7 @@ from kessai.services.nfc.api.clearing import NfcClearing
 from kessai.services.nfc.api.issuing import (
     GetIssueBatch,
     GetPool,
+    GiveUpBatch,
     ImportCards,
     IssueBatch,
     IssueBatchPage,
@@ -60,6 +61,13 @@ class CardIssuing(Protocol):
           errors=(_VAULT, "issue_batch_not_found", "issuer_unavailable", "issuer_answer_unknown"))  # fmt: skip
     async def import_cards(self, request: ImportCards, /) -> IssueBatch:
         """Carry a batch as far as it will go: send its request, ask for the issuer's file, take its cards in."""
+        ...
+
+    @verb("POST /v1/nfc/issue-batches/{batch_id}/give-up", scope=WRITE,
+          errors=("issue_batch_not_found", "issue_batch_finished"))  # fmt: skip
+    async def give_up_batch(self, request: GiveUpBatch, /) -> IssueBatch:
+        """Wait no more for a batch whose file does not come: it ends REFUSED with `given_up`, and none of its cards is
+        taken in. Giving it up again changes nothing."""
         ...
 
     @verb("GET /v1/nfc/issue-batches/{batch_id}", scope=READ, errors=("issue_batch_not_found",))

@@ -27,6 +27,13 @@ class ImportCards(Message):
     batch_id: BatchId
 
 
+class GiveUpBatch(Message):
+    """Which batch nobody waits for any more, and why."""
+
+    batch_id: BatchId
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
 class GetIssueBatch(Message):
     """Which batch."""
 
@@ -69,7 +76,8 @@ class IssueBatch(Message):
     wrong: int
     """Lines that gave none."""
     code: str | None
-    """Of a refused one: the issuer's reason. Of an issued one: why its file could not be imported as a whole."""
+    """Of a refused one: the issuer's reason, or `given_up`. Of an issued one: why its file could not be imported as a
+    whole."""
     errors: list[IssueLineError]
     """The first of them; a page of batches leaves them out."""
     sent_at: datetime | None
@@ -95,7 +103,9 @@ class PoolStanding(Message):
     stale: int
     """Free, but too near their expiry to be given to anybody."""
     on_order: int
-    """Cards of batches that are not imported yet."""
+    """Cards of batches that are not imported yet, and are still counted on."""
+    overdue: int
+    """Cards of batches that were asked for `order_days_max` days ago, and have not come: nobody counts on them."""
     low_water: int
     low: bool
     """Whether fewer are free than the low-water mark says."""

@@ -109,7 +109,7 @@ class BatchState(StrEnum):
     IMPORTED = "IMPORTED"
     """取込済: its cards are in the pool."""
     REFUSED = "REFUSED"
-    """The issuer did not take the request file."""
+    """The issuer did not take the request file, or an operator gave the batch up."""
 
 
 class AuthenticationMethod(StrEnum):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kessai.services.nfc.api.authorizations import AuthorizationState
 from kessai.services.nfc.domain.authorization import Authorization, Plan, Work
-from kessai.services.nfc.domain.page import GivenBack, Page, known_row
+from kessai.services.nfc.domain.page import GivenBack, Page, known_row, release
 
 S = AuthorizationState
 
@@ -99,5 +99,6 @@ def lapse(page: Page, command: Lapse) -> Authorization:
     row = known_row(page, command.authorization_id)
     after = replace(row, payment_id=command.payment.payment_id, payment_state=command.payment.state)
     if row.state is S.APPROVED:
+        release(page, row, row.stands_minor, whole=True)
         after = replace(after, state=S.EXPIRED, stands_minor=0)
     return row if after == row else page.put(after, command.now)

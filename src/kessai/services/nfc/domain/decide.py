@@ -17,9 +17,10 @@ from kessai.foundation.clock import business_date
 from kessai.sdk.iso8583 import Message, Processing, Response
 from kessai.services.nfc.api.authorizations import AuthorizationKind, AuthorizationState
 from kessai.services.nfc.api.cards import NumberStanding
+from kessai.services.nfc.api.clearing import FindingKind
 from kessai.services.nfc.domain.authorization import Authorization, Plan, Usage, Work, approval_code_of, kind_of
 from kessai.services.nfc.domain.carrying import Done, Lapse, Planned, done, lapse, plan
-from kessai.services.nfc.domain.clearing import Line
+from kessai.services.nfc.domain.clearing import FoundThing, Line
 from kessai.services.nfc.domain.clearing_claims import Claim, claim
 from kessai.services.nfc.domain.forcing import Miss, Relinquish, miss, relinquish
 from kessai.services.nfc.domain.page import Page, Seen, answer_to, known_row, new_row, release
@@ -51,7 +52,7 @@ def open_(page: Page, command: Open) -> Opened:
     """Begin an authorization, or find what its key stands for already."""
     known = page.rows.get(command.authorization_id)
     if known is not None:
-        return Opened(known, fresh=False, answer=_again(known, command))
+        return Opened(known, fresh=False, answer=_again(page, known, command))
     standing = page.standing_of(command.marks)
     row = new_row(command, standing, page.rules)
     row = _advised(page, command, row, standing) if row.kind is K.ADVICE else _requested(page, command, row, standing)
@@ -63,17 +64,35 @@ def open_(page: Page, command: Open) -> Opened:
     return Opened(row, fresh=True, answer=row.answer)
 
 
-def _again(known: Authorization, command: Open) -> bytes | None:
+def _again(page: Page, known: Authorization, command: Open) -> bytes | None:
     """The stored answer; 94 for another content under a key that is taken; None while there is no answer yet."""
     if known.kind is K.TOMBSTONE:
         if kind_of(command.message) is K.ADVICE:  # never declined; of what was taken back there is nothing to charge
             return _advice_answer(command.message)
         return answer_to(command.message, R.INVALID_TRANSACTION)
     if known.digest != command.digest:
+        if (
+            kind_of(command.message) is K.ADVICE
+        ):  # never declined; what it tells of is charged if the clearing claims it
+            page.found.append(_told_otherwise(known, command))
+            return _advice_answer(command.message)
         return answer_to(command.message, R.DUPLICATE)
     if known.answer is None and known.state is not S.INSTRUCTED:
         return answer_to(command.message, R.INVALID_TRANSACTION)  # it was reversed before it was answered
     return known.answer
+
+
+def _told_otherwise(known: Authorization, command: Open) -> FoundThing:
+    return FoundThing(
+        kind=FindingKind.ADVICE_DIFFERS.value,
+        about=f"{known.message_key} {command.digest.hex()[:16]}",
+        day=business_date(command.now),
+        authorization_id=known.authorization_id,
+        customer_id=known.customer_id,
+        ours_minor=known.amount_minor,
+        theirs_minor=command.message.amount or 0,
+        detail=f"an advice under the key of a {known.kind.value} that says otherwise; answered 00, not charged",
+    )
 
 
 def _advised(page: Page, command: Open, row: Authorization, standing: NumberStanding | None) -> Authorization:
@@ -121,6 +140,8 @@ class Heard(Enum):
     REFUSED = auto()
     DOWN = auto()
     """It cannot be asked: nothing was done."""
+    FAILED = auto()
+    """It does not take what it is asked, which is an error of ours: nothing was done."""
     LOST = auto()
     """Not in time, or the answer was lost: it may have been done."""
 
@@ -158,13 +179,17 @@ def conclude(page: Page, command: Conclude) -> Authorization:
             after = replace(after, payment_id=command.payment_id, payment_state=command.payment_state)
         case Heard.DOWN:
             after = _stood_in(page, row, message, command)
+        case Heard.FAILED:
+            release(page, row, row.stands_minor, whole=True)
+            after = _declined(row, message, R.MALFUNCTION, command.code or "payment_failed")
         case Heard.LOST:
             after = _late(page, row, message, command.real_now)
     return page.put(after, command.now)
 
 
 def _unasked(row: Authorization) -> bool:
-    return row.response == R.ISSUER_UNAVAILABLE and row.plan is not None and row.payment_id is None
+    told = row.response in (R.ISSUER_UNAVAILABLE, R.MALFUNCTION)
+    return told and row.plan is not None and row.payment_id is None
 
 
 def _held_in_vain(row: Authorization, command: Conclude) -> Authorization:

@@ -13,7 +13,7 @@ from kessai.sdk.iso8583 import Message, Response
 from kessai.services.nfc.api.authorizations import AuthorizationKind, AuthorizationState
 from kessai.services.nfc.api.cards import NumberStanding
 from kessai.services.nfc.domain.authorization import Authorization, Plan, Usage, authorization_id_of, kind_of
-from kessai.services.nfc.domain.clearing import ClearingPage
+from kessai.services.nfc.domain.clearing import ClearingPage, FoundThing
 from kessai.services.nfc.domain.rules import AuthorizationRules, category_of
 
 
@@ -59,6 +59,8 @@ class Page:
     """Payments that were refused before another plan was made, by authorization."""
     began: list[str] = field(default_factory=list[str])
     """Processings that begin with this flush."""
+    found: list[FoundThing] = field(default_factory=list[FoundThing])
+    """What somebody has to look at, where no line of a clearing file shows it."""
     clearing: ClearingPage | None = None
     """Lines of clearing files and what goes with them, where the flush decides any."""
 

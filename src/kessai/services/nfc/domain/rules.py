@@ -90,6 +90,8 @@ class Wire(_Read, frozen=True, kw_only=True):
     silent_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)]
     """One that has said nothing for so long is closed; echoes keep it."""
     connections_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+    ready_when_signed_on: bool = False
+    """`/readyz` says that a process is ready only while a peer has signed on to it."""
 
 
 class AuthorizationRules(_Read, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ class PoolTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     low_water: NotNegative
     order_up_to: Positive
+    order_days_max: Positive = 7
     valid_days_min: NotNegative
 
 

@@ -12,11 +12,13 @@ from typing import Protocol
 
 import msgspec
 
-from kessai.foundation.outbound import Answer, Destination, Outbound
+from kessai.foundation.outbound import Answer, Destination, Outbound, Unanswered
 from kessai.services.nfc.domain.reconciling import TheirFigure, TheirRecord, TheirTotals
 from kessai.services.nfc.gateways.words import FILES, NOT_FOUND, at, opened, problem_of, unfit
 
 RECORDS_AT_ONCE = 500
+_BEYOND_ANY_SIZE, _OK = "answer_unreadable", 200
+"""What the way says of a body that is longer than FILE_BYTES_MAX; of a file nothing else is read there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,10 @@ class ListedFile:
     file_id: str
     sequence: int
     sha256: bytes
+
+
+class FileTooLarge(Exception):
+    """A clearing file is larger than any may be: it is not read."""
 
 
 class ClearingNetwork(Protocol):
@@ -41,7 +47,7 @@ class ClearingNetwork(Protocol):
         ...
 
     async def file(self, file_id: str, now: datetime) -> bytes | None:
-        """A file's bytes; None when there is none under that id (any more)."""
+        """A file's bytes; None when there is none under that id (any more). Raises FileTooLarge."""
         ...
 
     async def totals(self, day: date, now: datetime) -> TheirTotals:
@@ -131,7 +137,12 @@ class HttpClearing:
 
     async def file(self, file_id: str, now: datetime) -> bytes | None:
         """A file's bytes."""
-        answer = await self._way.call("GET", at(f"/v1/clearing-files/{file_id}", now), safe=True)
+        try:
+            answer = await self._way.call("GET", at(f"/v1/clearing-files/{file_id}", now), safe=True)
+        except Unanswered as error:
+            if error.code == _BEYOND_ANY_SIZE and error.details.get("status") == _OK:
+                raise FileTooLarge(file_id) from error
+            raise
         if not answer.refused:
             return answer.body
         if answer.status == NOT_FOUND and problem_of(answer, file_id) == "file_not_found":

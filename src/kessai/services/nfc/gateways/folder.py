@@ -1,17 +1,18 @@
 """`FolderIssuer`: a drop folder that we and the issuer both see, such as one that an SFTP server serves.
 
 `in/<id>.request` is ours to write and the issuer's to take away (into `taken/`); `out/<id>.issued` is the issuer's
-file, `out/<id>.refused` one line that says why there is none. A file is written under a name that begins with a dot
-and then renamed: nobody ever sees half of one. Disks are asked in threads.
+file, which goes once its cards are in the vault; `out/<id>.refused` is one line that says why there is none. A file is
+written under a name that begins with a dot and then renamed: nobody ever sees half of one. Disks are asked in threads.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +23,7 @@ from kessai.services.nfc.gateways.words import FILE_BYTES_MAX, FILES
 
 T = TypeVar("T")
 REASON_LENGTH_MAX = 64
+_FILE_ID = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"[0-9](?:[ -]?[0-9]){11,}")
 
 
@@ -61,6 +63,19 @@ class FolderIssuer:
         file = self._out / f"{file_id}.issued"
         return await _in_thread(lambda: _read(file) if file.exists() else None)
 
+    async def lying(self) -> Sequence[str]:
+        """Requests whose issued files lie there."""
+
+        def found() -> list[str]:
+            return sorted(each.stem for each in self._out.glob("*.issued") if _FILE_ID.fullmatch(each.stem))
+
+        return await _in_thread(found)
+
+    async def remove(self, file_id: str) -> None:
+        """Write zeros over the issuer's file, and take it away."""
+        file = self._out / f"{file_id}.issued"
+        await _in_thread(lambda: _shred(file), changes=True)
+
     async def close(self) -> None:
         """Nothing is open."""
 
@@ -87,6 +102,16 @@ def _read(file: Path) -> bytes:
 def _reason(text: str) -> str:
     """Why there is no file, without any card's number: it is kept, shown and logged."""
     return _NUMBER.sub("…", text.strip()[:REASON_LENGTH_MAX]) or "refused"
+
+
+def _shred(file: Path) -> None:
+    """Best effort: what a file system keeps of older blocks is its own matter."""
+    with contextlib.suppress(FileNotFoundError):
+        with file.open("r+b") as there:
+            there.write(bytes(os.fstat(there.fileno()).st_size))
+            there.flush()
+            os.fsync(there.fileno())
+        file.unlink()
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -42,6 +43,14 @@ class CardIssuer(Protocol):
 
     async def issued(self, file_id: str, now: datetime) -> bytes | None:
         """The issuer's file for a request; None while it is not there."""
+        ...
+
+    async def lying(self) -> Sequence[str]:
+        """Requests whose issued files lie where we are to clear them away; none where that is the issuer's matter."""
+        ...
+
+    async def remove(self, file_id: str) -> None:
+        """Clear the issuer's file away, if it is ours to: what it held lies in the vault, and nowhere else."""
         ...
 
     async def close(self) -> None:
@@ -82,6 +91,13 @@ class HttpIssuer:
         """The issuer's file; who reads it sees which request it is for."""
         answer = await self._way.call("GET", at(f"/v1/issued-files/{file_id}", now), safe=True)
         return None if _missing(answer, file_id, "file_not_found", "file_not_ready") else answer.body
+
+    async def lying(self) -> Sequence[str]:
+        """None: the issuer keeps its files."""
+        return ()
+
+    async def remove(self, file_id: str) -> None:
+        """It is the issuer's."""
 
     async def close(self) -> None:
         """Let the connections go."""

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 
 import structlog
 
@@ -17,6 +18,7 @@ from kessai.foundation.errors import (
     DeadlineExceeded,
     KeyReused,
     PaymentError,
+    Refused,
     Unavailable,
     Unknown,
 )
@@ -100,7 +102,7 @@ class Bearing:
         try:
             outcome = await holding.ask(hold_of(row), until)
         except PaymentError as error:
-            return _refused(error)
+            return _not_asked(row, error)
         except Exception:
             log.exception("id_payment_failed", authorization_id=row.authorization_id)
             return Answer(Heard.LOST)
@@ -113,11 +115,12 @@ class Bearing:
         payment_id = None if outcome.code in _NEVER_MADE else outcome.payment_id
         return Answer(Heard.REFUSED, payment_id, payment_id and outcome.state.value, outcome.code)
 
-    async def shrink(self, row: Authorization) -> tuple[Standing, tuple[GivenBack, ...]]:
+    async def shrink(self, row: Authorization, today: date) -> tuple[Standing, tuple[GivenBack, ...]]:
         """Bring the payment to what stands; gives how it is then. What a clearing file claimed is captured.
 
         It is asked for once more under its key, which tells what became of it; what never came to be is made and let go
-        of, so that nobody can make it later. Raises NotYet.
+        of, so that nobody can make it later. A refund that is refused (the customer's account is frozen, or closed)
+        is asked for once more each business day, for `today` may be the day on which it can be. Raises NotYet.
         """
         assert row.plan is not None
         payment_id = row.payment_id or await self._found(row, row.plan)
@@ -129,7 +132,7 @@ class Bearing:
                 record = await self._let_go(row, row.plan, record)
             elif row.state is AuthorizationState.CLEARED and record.state in _HOLDING:
                 record = await self._capture(row, row.plan, record)
-            if await self._give_back(row, row.plan, record):
+            if await self._give_back(row, row.plan, record, today):
                 record = await self._read(payment_id)
             back = await self._given_back(record) if record.captured_minor else ()
         except PaymentError as error:
@@ -146,7 +149,7 @@ class Bearing:
         match answer.heard:
             case Heard.HELD | Heard.REFUSED:
                 return answer.payment_id
-            case Heard.DOWN | Heard.LOST:
+            case Heard.DOWN | Heard.FAILED | Heard.LOST:
                 raise NotYet(answer.code or "payment_unresolved")
 
     async def _read(self, payment_id: str) -> PaymentRecord:
@@ -185,13 +188,19 @@ class Bearing:
             raise NotYet("authorization_expiring")  # its time is over, and the job that ends it is still to come
         return record
 
-    async def _give_back(self, row: Authorization, plan: Plan, record: PaymentRecord) -> bool:
+    async def _give_back(self, row: Authorization, plan: Plan, record: PaymentRecord, today: date) -> bool:
         more = record.captured_minor - record.refunded_minor - row.stands_minor
         if more <= 0 or record.state is not PaymentState.CAPTURED:
             return False
-        with _within(row, plan, f"refund:{row.stands_minor}"):
-            request = RefundPayment(payment_id=record.payment_id, amount_minor=more, reason="reversed by the network")
-            refund = await self._payment.refund_payment(request)
+        request = RefundPayment(payment_id=record.payment_id, amount_minor=more, reason="reversed by the network")
+        step = f"refund:{row.stands_minor}"
+        try:
+            with _within(row, plan, step):
+                refund = await self._payment.refund_payment(request)
+        except Refused as error:
+            log.warning("id_refund_refused", authorization_id=row.authorization_id, code=error.code)
+            with _within(row, plan, f"{step}:{today.isoformat()}"):
+                refund = await self._payment.refund_payment(request)
         if refund.state is not RefundState.SUCCEEDED:
             raise NotYet("refund_unresolved")
         return True
@@ -252,6 +261,15 @@ def _refused(error: PaymentError) -> Answer:
             if not isinstance(payment_id, str):
                 return Answer(Heard.REFUSED, code=error.code)
             return Answer(Heard.REFUSED, payment_id, PaymentState.REFUSED.value, error.code)
+
+
+def _not_asked(row: Authorization, error: PaymentError) -> Answer:
+    """What it means that the payment service decided nothing: only a rule of the business is a refusal."""
+    answer = _refused(error)
+    if answer.heard is not Heard.REFUSED or isinstance(error, Refused):
+        return answer
+    log.error("id_payment_failed", authorization_id=row.authorization_id, error=error.code)
+    return Answer(Heard.FAILED, code=error.code)
 
 
 @contextmanager

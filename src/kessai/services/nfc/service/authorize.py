@@ -25,7 +25,7 @@ from kessai.sdk import iso8583
 from kessai.sdk.iso8583 import REVERSALS, FormatError, Message, Mti, Response
 from kessai.services.nfc.api.authorizations import AuthorizationState
 from kessai.services.nfc.domain.authorization import Authorization, Plan, Work, digest_of, reversal_id_of
-from kessai.services.nfc.domain.decide import Abandon, Conclude, Heard, Open
+from kessai.services.nfc.domain.decide import Abandon, Conclude, Heard, Open, Opened
 from kessai.services.nfc.domain.reversing import Reverse
 from kessai.services.nfc.domain.rules import AuthorizationRules, read_rules
 from kessai.services.nfc.effects import AuthorizationEffects
@@ -52,15 +52,17 @@ REPEAT_LOOK_S_MAX = 0.1
 
 
 class Turn:
-    """One request being answered: until when, and whether it was given up."""
+    """One request being answered: until when, whether it was given up, and what was told."""
 
-    __slots__ = ("given_up", "until")
+    __slots__ = ("given_up", "told", "until")
 
     def __init__(self, until: float) -> None:
         self.until = until
         """Of the loop's time: then an answer leaves."""
         self.given_up = False
         """91 was told; what is found out afterwards is undone."""
+        self.told: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        """The answer, as it leaves: a repeat gets the same, whatever is written down by then."""
 
 
 Course = Callable[[Message, str, Turn], Coroutine[Any, Any, bytes]]
@@ -94,6 +96,8 @@ class AuthorizationDesk(AuthorizationLookups):
         self.late = 0
         """Requests of this process that were answered 91 because nothing was known in time."""
         self._closing = asyncio.Event()
+        self._owners: dict[str, Turn] = {}
+        """Who answers what began here, by its processing, until it is journalled what was told."""
         self.behind: set[asyncio.Task[Any]] = set()
         """What is under way in this process: courses of messages, and what follows their answers."""
 
@@ -152,9 +156,12 @@ class AuthorizationDesk(AuthorizationLookups):
             return _told(message, Response.ISSUER_UNAVAILABLE)
         self._crowding.enter(turn, turn.until)
         try:
-            return await self._in_time(course(message, peer, turn), message, turn)
+            turn.told.set_result(await self._in_time(course(message, peer, turn), message, turn))
+            return turn.told.result()
         finally:
             self._crowding.leave(turn)
+            if not turn.told.done():
+                turn.told.set_result(_told(message, Response.ISSUER_UNAVAILABLE))
 
     def _course_of(self, message: Message) -> Course | None:
         if message.mti is Mti.AUTHORIZATION:
@@ -189,49 +196,80 @@ class AuthorizationDesk(AuthorizationLookups):
 
     async def _authorize(self, message: Message, peer: str, turn: Turn) -> bytes:
         opening = self._opening(message, peer)
-        opened = await self.journal.submit(opening)
-        row, message = opened.row, _without_number(message)
-        if row.processing_id != opening.processing_id:  # begun by another message; this one's own may be found, too
-            return opened.answer or await self._repeated(message, row, turn)
-        if turn.given_up:
-            return await self._give_up(message, row, asked=False)
-        if opened.answer is not None:
-            return opened.answer
-        heard = await self._bearing.hold(row, Plan.CHARGE, self._until(turn), again=False)
-        if turn.given_up:
-            return await self._give_up(message, row)
+        self._owners[opening.processing_id] = turn
+        doubtful = False
         try:
+            opened = await self.journal.submit(opening)
+            row, message = opened.row, _without_number(message)
+            if row.processing_id != opening.processing_id:  # begun by another message; this one's own may be found, too
+                return await self._begun_before(message, opened, turn)
+            if turn.given_up:
+                return await self._give_up(message, row, asked=False)
+            if opened.answer is not None:
+                return opened.answer
+            try:
+                return await self._asked(message, row, turn)
+            except (Unavailable, Unknown):  # 91 is told, and 00 may have been written down
+                doubtful = True
+                self._start(self._give_up(message, row)).add_done_callback(
+                    lambda _: self._owners.pop(opening.processing_id, None)
+                )
+                raise
+        finally:
+            if not doubtful:
+                self._owners.pop(opening.processing_id, None)
+
+    async def _asked(self, message: Message, row: Authorization, turn: Turn) -> bytes:
+        """Have it held, and write down what came of it."""
+        heard = await self._bearing.hold(row, Plan.CHARGE, self._until(turn), again=False)
+        if not turn.given_up:
             row = await self.journal.submit(self._conclusion(message, row, heard))
-        except (Unavailable, Unknown):  # 91 is told, and 00 may have been written down
-            self._start(self._give_up(message, row))
-            raise
         if turn.given_up:
             return await self._give_up(message, row)
         self._follow(row)
         return row.answer or _told(message, Response.INVALID_TRANSACTION)
 
+    async def _begun_before(self, message: Message, opened: Opened, turn: Turn) -> bytes:
+        """The answer to what another message began: what that was told, while this process is still telling it."""
+        owner = self._owners.get(opened.row.processing_id)
+        if owner is not None and opened.answer in (None, opened.row.answer):
+            return await owner.told
+        return opened.answer or await self._repeated(message, opened.row, turn)
+
     async def _repeated(self, message: Message, row: Authorization, turn: Turn) -> bytes:
-        """The answer to a repeat of what is still being decided: that of whoever decides it, or of this turn when
-        nobody does any more. A repeat gives nothing up: 91 is told, and the original goes on; it is not told before the
-        window is over, for the original may be answered until then."""
-        loop, pause_s, lost = asyncio.get_running_loop(), REPEAT_LOOK_S, None
+        """The answer to a repeat of what is still being decided elsewhere: that of whoever decides it, or of this turn
+        when nobody does any more. It is not told 91 before the original's window is over, for that may be answered
+        until then; once it is, the original was told 91 or nothing, and so it stays."""
+        loop, pause_s, mine = asyncio.get_running_loop(), REPEAT_LOOK_S, None
         while not turn.given_up:
+            if row.state is not S.INSTRUCTED:
+                return await self._as_decided(message, row, mine)
+            if self._is_over(row):
+                row = await self.journal.submit(
+                    Abandon(row.authorization_id, message, self._clock.now(), real_now(), told=False)
+                )
+                continue
             if loop.time() < self._until(turn):
                 heard = await self._bearing.hold(row, Plan.CHARGE, self._until(turn))
-                if heard.heard in (Heard.HELD, Heard.REFUSED):
-                    row = await self.journal.submit(self._conclusion(message, row, heard))
-                    self._follow(row)
-                    return row.answer or _told(message, Response.INVALID_TRANSACTION)
-                lost = heard if heard.heard is Heard.LOST else lost
+                if heard.heard in (Heard.HELD, Heard.REFUSED) and not self._is_over(row):
+                    return await self._as_decided(message, row, heard)
+                mine = heard if heard.heard in (Heard.HELD, Heard.LOST) else mine
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, REPEAT_LOOK_S_MAX)
-            opened = await self.journal.look(row.authorization_id)
-            if opened is not None and opened.state is not S.INSTRUCTED:
-                if lost is not None and opened.state is S.DECLINED:  # what was asked here may still be held
-                    opened = await self.journal.submit(self._conclusion(message, opened, lost))
-                    self._follow(opened)
-                return opened.answer or _told(message, Response.INVALID_TRANSACTION)
+            row = await self.journal.look(row.authorization_id) or row
         return _told(message, Response.ISSUER_UNAVAILABLE)
+
+    async def _as_decided(self, message: Message, row: Authorization, mine: Answer | None) -> bytes:
+        """The stored answer. `mine`: what a repeat heard by itself, which may still be held where nobody else asked."""
+        if mine is not None and row.state in (S.INSTRUCTED, S.DECLINED):
+            row = await self.journal.submit(self._conclusion(message, row, mine))
+        self._follow(row)
+        return row.answer or _told(message, Response.INVALID_TRANSACTION)
+
+    def _is_over(self, row: Authorization) -> bool:
+        """Whether the window of a request that waits for the payment service is over: 91 has left, or nothing has."""
+        window = timedelta(milliseconds=self.rules.window.answer_ms)
+        return row.work_since is not None and real_now() > row.work_since + window
 
     def _until(self, turn: Turn) -> float:
         """How long the payment service is waited for: the rest of the window is for writing the outcome down."""

@@ -25,6 +25,10 @@ from kessai.services.nfc.store.clearing import File
 Write = Callable[[Connection, StoredFinding, datetime], Awaitable[None]]
 
 
+class _Overtaken(Exception):
+    """Somebody else closed it first: look again."""
+
+
 class ClearingLookups:
     """Implements the door `NfcClearing`."""
 
@@ -98,8 +102,9 @@ class ClearingLookups:
 
         async def write(connection: Connection, found: StoredFinding, now: datetime) -> None:
             note = api.ClearingNote(text=request.reason, by=by, at=now, closes=True)
-            if await findings.close_findings(connection, [found], by, now):
-                await findings.note_finding(connection, found, note)
+            if not await findings.close_findings(connection, [found], by, now):
+                raise _Overtaken
+            await findings.note_finding(connection, found, note)
 
         return await self._said(request.finding_id, request.reason, write)
 
@@ -116,7 +121,10 @@ class ClearingLookups:
             await write(connection, found, self._clock.now())
             return await _told(connection, finding_id)
 
-        told = await self._database.transaction(ROLE, work)
+        try:
+            told = await self._database.transaction(ROLE, work)
+        except _Overtaken:  # closed by somebody else meanwhile: whose reason it is, is to be told
+            told = await self._database.transaction(ROLE, work)
         wake(self._database, SCHEMA.service)
         return told
 

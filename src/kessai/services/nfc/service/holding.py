@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from kessai.foundation.call import Call, enter_call
-from kessai.foundation.errors import DeadlineExceeded, PaymentError, Unavailable, Unknown
+from kessai.foundation.errors import DeadlineExceeded, Invalid, PaymentError, Refused, Unavailable, Unknown
 from kessai.services.payment.api import HOLDS_MAX, Hold, HoldOutcome, HoldPayments, Payment
 
 log = structlog.get_logger(__name__)
@@ -75,6 +75,13 @@ class Holding:
         except asyncio.CancelledError:
             _fail(asked, Unknown("payment_cut_off", "The payment service was cut off."))
             raise
+        except (Invalid, Refused) as error:  # of the whole page, and nothing of it was done: which of them is it?
+            if len(asked) == 1:
+                _fail(asked, error)
+                return
+            half = len(asked) // 2
+            await asyncio.gather(self._call(asked[:half]), self._call(asked[half:]))
+            return
         except Exception as error:
             if not isinstance(error, PaymentError):
                 log.exception("id_payment_failed", holds=len(asked))

@@ -13,7 +13,7 @@ import structlog
 from kessai.foundation.call import current_call
 from kessai.foundation.clock import Clock, business_date
 from kessai.foundation.db import Connection, Database
-from kessai.foundation.errors import KeyReused, NotFound, Unavailable, Unknown
+from kessai.foundation.errors import KeyReused, NotFound, Refused, Unavailable, Unknown
 from kessai.foundation.ids import bare, derived_hex, new_hex
 from kessai.foundation.outbound import NotSent, Unanswered
 from kessai.foundation.vault import Vault
@@ -23,6 +23,7 @@ from kessai.services.nfc.api import (
     BatchState,
     GetIssueBatch,
     GetPool,
+    GiveUpBatch,
     ImportCards,
     IssueBatch,
     IssueBatchPage,
@@ -48,6 +49,8 @@ NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), "f" * 32)
 REQUESTS = "issue_requests"
 SEQUENCE_MAX = 999_999
 PAGE = 100
+GIVEN_UP = "given_up"
+_WAITED_FOR = (BatchState.REQUESTED, BatchState.ISSUED)
 SPREAD = (64, 16, 4, 1, 1, 1, 1, 1)
 """Behind how many other free cards one is looked for, attempt by attempt: so that many at once rarely meet."""
 
@@ -117,6 +120,17 @@ class IssueDesk:
             raise Unknown("issuer_answer_unknown", "The issuer's answer was lost; ask again.") from error
         return await self._shown_batch(batch.batch_id)
 
+    async def give_up_batch(self, request: GiveUpBatch, /) -> IssueBatch:
+        """Wait no more for a batch."""
+        batch = await self._batch(bare(request.batch_id))
+        while batch.state in _WAITED_FOR:
+            after = replace(batch, state=BatchState.REFUSED, code=GIVEN_UP)
+            batch = await self._write(batch, after, f"given up: {request.reason}")
+            log.warning("issue_batch_given_up", batch_id=batch.batch_id, state=batch.state.value)
+        if (batch.state, batch.code) != (BatchState.REFUSED, GIVEN_UP):
+            raise Refused("issue_batch_finished", "The batch is finished already.", state=batch.state.value)
+        return await self._shown_batch(batch.batch_id)
+
     async def get_batch(self, request: GetIssueBatch, /) -> IssueBatch:
         """A batch, with its first wrong lines."""
         return await self._shown_batch(bare(request.batch_id))
@@ -135,12 +149,14 @@ class IssueDesk:
         """How full the pool is."""
         del request
         until, low_water = self._until(), self._terms.pool.low_water
-        told = await self._database.transaction(ROLE, lambda connection: pool.figures(connection, until))
+        since = self._clock.now() - timedelta(days=self._terms.pool.order_days_max)
+        told = await self._database.transaction(ROLE, lambda connection: pool.figures(connection, until, since))
         return PoolStanding(
             free=told.free,
             assigned=told.assigned,
             stale=told.stale,
             on_order=told.on_order,
+            overdue=told.overdue,
             low_water=low_water,
             low=told.free < low_water,
         )
@@ -184,7 +200,24 @@ class IssueDesk:
                 batch = await self._carried(await self._batch(batch_id))
                 imported += batch.imported
             after = page[-1]
+        if overdue := (await self.get_pool(GetPool())).overdue:
+            log.error("issue_batches_overdue", cards=overdue, days=self._terms.pool.order_days_max)
+        await self._clear_away()
         return imported
+
+    async def _clear_away(self) -> None:
+        """Issued files that a process left lying which died after it had taken their cards in."""
+        try:
+            for batch_id in await self._issuer.lying():
+                known = await self._database.transaction(
+                    ROLE, lambda connection, name=batch_id: pool.batch_named(connection, name)
+                )
+                if known is not None and known.state is BatchState.IMPORTED:
+                    await self._issuer.remove(batch_id)
+                elif known is None or known.state is BatchState.REFUSED:
+                    log.warning("issued_file_unasked", batch_id=batch_id)
+        except (Unavailable, Unanswered) as error:
+            log.warning("issued_files_stay", code=error.code)
 
     async def _open_batches(self, after: str) -> list[str]:
         return await self._database.transaction(ROLE, lambda connection: pool.batches_open(connection, after, PAGE))
@@ -246,7 +279,17 @@ class IssueDesk:
                 return batch
             return await self._write(batch, replace(batch, code=wrong.code), "file_wrong")
         await self._acts.again(lambda connection: self._take(connection, batch, issued, sealed))
-        return await self._batch(batch.batch_id)
+        batch = await self._batch(batch.batch_id)
+        if batch.state is BatchState.IMPORTED:
+            await self._cleared_away(batch.batch_id)
+        return batch
+
+    async def _cleared_away(self, batch_id: str) -> None:
+        """Its cards are in the vault; where the file cannot be removed now, the next import job does it."""
+        try:
+            await self._issuer.remove(batch_id)
+        except (Unavailable, Unanswered) as error:
+            log.warning("issued_files_stay", batch_id=batch_id, code=error.code)
 
     def _read(self, content: bytes, batch: Batch, today: date) -> tuple[IssuedCards, list[SealedPan]]:
         issued = read_issued(content, batch.batch_id, batch.count, today)

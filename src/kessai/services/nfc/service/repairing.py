@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from kessai.foundation.clock import Clock
+from kessai.foundation.clock import Clock, business_date
 from kessai.foundation.db import Database
 from kessai.foundation.errors import PaymentError
 from kessai.foundation.ids import new_id
@@ -167,7 +167,7 @@ class Repairer:
     async def _brought(self, row: Authorization) -> Authorization:
         """Have the payment be what stands: captured, let go of, or given back."""
         assert row.work is not None
-        payment, refunds = await self._bearing.shrink(row)
+        payment, refunds = await self._bearing.shrink(row, business_date(self._clock.now()))
         now = self._clock.now()
         lapsed = payment.state in _ENDED and not payment.captured_minor
         if lapsed and row.state is AuthorizationState.CLEARED and row.stands_minor and row.kind is not _FORCED:
@@ -195,7 +195,7 @@ class Repairer:
                     )
                 payment, code = Standing(answer.payment_id, answer.payment_state), answer.code
                 log.error("id_charge_unborne", authorization_id=row.authorization_id, code=code)
-            case Heard.DOWN | Heard.LOST:
+            case Heard.DOWN | Heard.FAILED | Heard.LOST:
                 raise NotYet(answer.code or "payment_unresolved")
         return await self._journal.submit(
             Done(row.authorization_id, Work.CHARGE, row.stands_minor, payment, self._clock.now(), code=code)

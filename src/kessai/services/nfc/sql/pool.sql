@@ -85,6 +85,7 @@ FROM nfc.pool_card
 WHERE state = 'FREE'
 
 -- name: ordered
-SELECT COALESCE(sum(count) FILTER (WHERE state IN ('REQUESTED', 'ISSUED')), 0)::bigint AS on_order,
+SELECT COALESCE(sum(count) FILTER (WHERE state IN ('REQUESTED', 'ISSUED') AND requested_at >= $1), 0)::bigint AS on_order,
+       COALESCE(sum(count) FILTER (WHERE state IN ('REQUESTED', 'ISSUED') AND requested_at < $1), 0)::bigint AS overdue,
        COALESCE(sum(imported), 0)::bigint AS imported
 FROM nfc.issue_batch

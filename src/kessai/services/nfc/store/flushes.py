@@ -35,6 +35,7 @@ from kessai.services.nfc.api.authorizations import TOPIC_AUTHORIZATION, Authoriz
 from kessai.services.nfc.domain.authorization import Authorization, Usage
 from kessai.services.nfc.domain.page import Page, StoredReversal
 from kessai.services.nfc.store import ROLE, SCHEMA, clearing
+from kessai.services.nfc.store.findings import add_findings
 
 _SQL = load_queries("kessai.services.nfc", file="sql/authorizations.sql")
 SETTINGS = (
@@ -70,7 +71,7 @@ class Flushes:
         Raises Conflicted when a row is not as the page took it to be, Unavailable (nothing was written), or Unknown.
         """
         parts, outbox = _parts(page), _outbox(page, now)
-        if page.clearing is not None or (parts and not outbox):
+        if page.clearing is not None or page.found or (parts and not outbox):
             await self._write_apart(page, parts, outbox, now)
         elif parts:
             await self._write_at_once(parts, outbox)
@@ -112,7 +113,7 @@ class Flushes:
     async def _write_apart(
         self, page: Page, parts: Sequence[_Part], outbox: Sequence[events.OutboxRow], now: datetime
     ) -> None:
-        """What clearing files bring goes with the rest of its page in a transaction of several statements."""
+        """Findings, and what clearing files bring, go with their page in a transaction of several statements."""
 
         async def work(connection: Connection) -> None:
             for part in parts:
@@ -121,6 +122,7 @@ class Flushes:
                     raise Conflicted
             if page.clearing is not None:
                 await clearing.write_page(connection, page.clearing, now)
+            await add_findings(connection, page.found, now)
             if outbox:
                 await connection.execute(events.outbox_insert(SCHEMA.service), *_columns(outbox))
 

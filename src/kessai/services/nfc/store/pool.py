@@ -55,6 +55,7 @@ class Figures:
     assigned: int
     stale: int
     on_order: int
+    overdue: int
 
 
 # -- batches ------------------------------------------------------------------------------------------------------
@@ -191,9 +192,9 @@ async def free(connection: Connection, until: date, up_to: int) -> int:
     return (await connection.fetch(_SQL["free_cards"], until, up_to))[0]["free"]
 
 
-async def figures(connection: Connection, until: date) -> Figures:
-    """How full the pool is."""
+async def figures(connection: Connection, until: date, since: datetime) -> Figures:
+    """How full the pool is; what was asked for before `since` and has not come is overdue."""
     (standing,) = await connection.fetch(_SQL["pool_standing"], until)
-    (ordered,) = await connection.fetch(_SQL["ordered"])
+    (ordered,) = await connection.fetch(_SQL["ordered"], since)
     given = ordered["imported"] - standing["free"] - standing["stale"]
-    return Figures(standing["free"], given, standing["stale"], ordered["on_order"])
+    return Figures(standing["free"], given, standing["stale"], ordered["on_order"], ordered["overdue"])

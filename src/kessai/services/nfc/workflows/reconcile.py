@@ -245,9 +245,10 @@ async def _compare_borne(deps: Deps, compared: _Comparison) -> None:
         compared.found += [not_borne(each, compared.day) for each in rows.values()]
         unborne.update(page)
         after = page[-1]
-    open_ = ClearingFindingState.OPEN
-    known = await findings_before(deps.database, authorization_store.NEWEST, open_, F.NOT_BORNE.value, limit)
-    compared.agreed += [each.stored_id for each in known if each.authorization_id not in unborne]
+    open_, before = ClearingFindingState.OPEN, authorization_store.NEWEST
+    while known := await findings_before(deps.database, before, open_, F.NOT_BORNE.value, limit):
+        compared.agreed += [each.stored_id for each in known if each.authorization_id not in unborne]
+        before = known[-1].found_at, known[-1].stored_id
 
 
 # -- sum by sum ---------------------------------------------------------------------------------------------------

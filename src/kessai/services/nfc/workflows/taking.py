@@ -14,7 +14,7 @@ from kessai.foundation.events import wake
 from kessai.services.nfc.api.clearing import ClearingFileState, ClearingFindingState, FindingKind, LineKind
 from kessai.services.nfc.domain.clearing import FoundThing, StoredFinding
 from kessai.services.nfc.domain.clearing_file import FileWrong, ReadFile, read_clearing
-from kessai.services.nfc.gateways.clearing import ListedFile
+from kessai.services.nfc.gateways.clearing import FileTooLarge, ListedFile
 from kessai.services.nfc.store import ROLE, SCHEMA
 from kessai.services.nfc.store import clearing as store
 from kessai.services.nfc.store.authorizations import NEWEST
@@ -68,12 +68,17 @@ async def take_all(deps: Deps, day: date) -> int:
     for each in there.new:
         found = _out_of_order(there, each, expected, day)
         expected = max(each.sequence + 1, expected or 0)
-        content = await deps.network.file(each.file_id, deps.clock.now())
-        if content is None:
-            await _note(deps, _absent(there, each, found, day))
+        known = there.known.get(each.file_id)
+        try:
+            content = await deps.network.file(each.file_id, deps.clock.now())
+        except FileTooLarge:  # by itself: those after it are taken
+            await _keep(deps, each, None, known, found, day)
         else:
-            taken += await _keep(deps, each, content, there.known.get(each.file_id), found, day)
-            there.sequences.setdefault(each.sequence, each.file_id)
+            if content is None:
+                await _note(deps, _absent(there, each, found, day))
+                continue
+            taken += await _keep(deps, each, content, known, found, day)
+        there.sequences.setdefault(each.sequence, each.file_id)
     await _close_gaps(deps)
     return taken
 
@@ -135,13 +140,15 @@ def _out_of_order(there: Offered, each: ListedFile, expected: int | None, day: d
 
 
 async def _keep(
-    deps: Deps, listed: ListedFile, content: bytes, known: File | None, found: list[FoundThing], day: date
+    deps: Deps, listed: ListedFile, content: bytes | None, known: File | None, found: list[FoundThing], day: date
 ) -> int:
+    """`content` None: it is larger than any file may be, and was not read."""
     now = deps.clock.now()
-    read, wrong = _read(listed, content)
-    if read is None:
+    read, wrong = (None, FileWrong("file_too_large")) if content is None else _read(listed, content)
+    if read is None or content is None:
         assert wrong is not None
-        file = _refused(listed, content, wrong, day, now)
+        sha256 = listed.sha256 if content is None else hashlib.sha256(content).digest()
+        file = _refused(listed, sha256, wrong, day, now)
         about = f"{listed.file_id} {file.sha256.hex()[:16]}"
         detail = f"{wrong.code}, record {wrong.record}"
         found = [
@@ -199,14 +206,14 @@ def _taken(read: ReadFile, content: bytes, now: datetime) -> File:
     )
 
 
-def _refused(listed: ListedFile, content: bytes, wrong: FileWrong, day: date, now: datetime) -> File:
+def _refused(listed: ListedFile, sha256: bytes, wrong: FileWrong, day: date, now: datetime) -> File:
     return File(
         file_id=listed.file_id,
         sequence=listed.sequence,
         day=day,
         state=S.REFUSED,
         code=wrong.code,
-        sha256=hashlib.sha256(content).digest(),
+        sha256=sha256,
         lines=0,
         taken_at=now,
     )

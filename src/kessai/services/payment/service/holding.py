@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kessai.foundation.call import Call, current_call
@@ -12,10 +14,13 @@ from kessai.sdk.workflow import Conflicted, Handle
 from kessai.services.payment import domain, store, workflows
 from kessai.services.payment.api import HeldPayments, Hold, HoldOutcome, HoldPayments, PaymentState
 from kessai.services.payment.domain import PaymentKind
-from kessai.services.payment.service.desk import CLAIM_ATTEMPTS_MAX
+from kessai.services.payment.service.desk import CLAIM_ATTEMPTS_MAX, UNDECIDED
 from kessai.services.payment.service.in_bulk import REUSED, InBulk, key_of_call
 from kessai.services.payment.store import KnownMovement
 from kessai.services.payment.workflows import Held, HeldAll, HeldPath, Holds
+
+LOOK_S = 0.25
+"""How long what is decided may wait for the others of its page."""
 
 
 @dataclass(slots=True)
@@ -87,9 +92,23 @@ class Holding(InBulk):
     ) -> dict[str, str] | None:
         """Which of the new ones were refused, and why; None when what became of them is to be read."""
         handle = await self._start_holds(request, plan, fresh, workflow_id)
-        held: HeldAll | None = await self._in_time(handle)
+        held = await self._told(handle, list(fresh))
         current_call().replayed |= handle.replayed
         return None if held is None or handle.replayed else held.refused
+
+    async def _told(self, handle: Handle[HeldAll], digits: Sequence[str]) -> HeldAll | None:
+        """What came of all of them; None when the rows are to be read: it is not there in time, or some of them are
+        decided, and others keep the workflow."""
+        outcome = asyncio.ensure_future(self._in_time(handle))
+        try:
+            while not (await asyncio.wait((outcome,), timeout=LOOK_S))[0]:
+                with contextlib.suppress(Unavailable):
+                    found = await store.movements(self._database, digits)
+                    if any(each.state not in UNDECIDED for each in found.values()):
+                        return None
+            return outcome.result()
+        finally:
+            outcome.cancel()
 
     async def _start_holds(
         self, request: HoldPayments, plan: _Plan, fresh: Mapping[str, Held], workflow_id: str

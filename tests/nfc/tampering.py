@@ -97,9 +97,11 @@ ONLY = {
     "clearing_file": WHOLE[0],
     "clearing_line": WHOLE[1],
     "id_authorization": "WHERE kind <> 'clearing' AND token IS NOT NULL",
+    "card_usage": "WHERE day_count > 0 AND card_id NOT IN (SELECT a.card_id FROM nfc.id_authorization AS a"
+    " WHERE a.card_id IS NOT NULL AND a.state = 'CLEARED' AND a.stands_minor < a.amount_minor)",
 }
 """Less is known of files that were refused, or of which a line could not be read; of what a line made, which no message
-told of; and of cards that are nobody's."""
+told of; of cards that are nobody's; and of what a card paid of which something was given back after its clearing."""
 
 
 async def rows_of(connection: Connection, table: str) -> list[Row]:

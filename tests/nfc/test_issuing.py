@@ -211,6 +211,16 @@ async def test_an_issued_file_goes_once_its_cards_are_in_the_vault(
     assert [each.stem for each in (tmp_path / "out").iterdir()] == [never.batch_id[4:]]  # somebody has to look
 
 
+async def test_an_issued_file_with_lines_that_cannot_be_read_stays(world: World, tmp_path: Path) -> None:
+    service = world.another_process(issuer=FolderIssuer(tmp_path))
+    batch = await service.request_cards(RequestCards(count=2))
+    _issue(tmp_path, batch.batch_id[4:], ["9990000000000011", "9990000000000012"])
+    told = await service.import_cards(ImportCards(batch_id=batch.batch_id))
+    assert (told.state, told.imported, told.wrong) == (B.IMPORTED, 1, 1)
+    assert await service.import_open() == 0
+    assert [each.stem for each in (tmp_path / "out").iterdir()] == [batch.batch_id[4:]]
+
+
 async def test_a_folders_refusal_that_names_a_card_is_kept_without_its_number(world: World, tmp_path: Path) -> None:
     service = world.another_process(issuer=FolderIssuer(tmp_path))
     batch = await service.request_cards(RequestCards(count=1))
@@ -235,7 +245,7 @@ async def test_a_file_in_the_folder_beyond_any_size_is_not_read(
 
 def test_a_card_whose_reference_is_a_number_is_not_taken() -> None:
     number = "9990000000000011"
-    content = _file(BATCH, [number]).replace(b"c000000000000001", number.encode())
+    content = _file(BATCH, [number]).replace(f"c{BATCH[-9:]}000001".encode(), number.encode())
     read = read_issued(content, BATCH, 1, date(2026, 4, 30))
     assert (list(read.cards), [each.code for each in read.errors]) == ([], ["line_unreadable"])
 
@@ -250,7 +260,7 @@ def _file(batch_id: str, pans: list[str], expiry: str = "3112", of: str | None =
     records = [f"HII{'issued-000001':<32}20260430000001{of or batch_id:<32}"]
     for line, pan in enumerate(pans, 1):
         reference = request_reference(batch_id, line)
-        records.append(f"D{line:06d}{reference:<32}0{f'c{line:015d}':<16}{pan:<19}{expiry}")
+        records.append(f"D{line:06d}{reference:<32}0{f'c{batch_id[-9:]}{line:06d}':<16}{pan:<19}{expiry}")
     records.append(f"T{len(pans):06d}{len(pans):06d}{0:06d}")
     return "".join(f"{each:<128}\n" for each in records).encode()
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from kessai.foundation.db import Database
-from kessai.foundation.errors import PaymentError
+from kessai.foundation.errors import PaymentError, Unavailable
 from kessai.foundation.events.outbox import outbox_insert, outbox_row
 from kessai.foundation.ids import new_id
 from kessai.sdk.processing.api import ListEffects, Outcome, ProcessingTouched
@@ -32,6 +32,7 @@ from kessai.services.settlement.api.payouts import GetPayout, HoldPayout, ListPa
 from kessai.services.settlement.effects import PAYMENT, SettlementEffects
 from kessai.services.settlement.store import ROLE
 from kessai.services.settlement.store.movements import ASKED, in_state
+from kessai.services.settlement.workflows import charging
 from kessai.services.settlement.workflows.cycle import make_cycles
 from kessai.services.settlement.workflows.idle import first_to_pay
 from kessai.services.settlement.workflows.payout import pay_cycles
@@ -106,9 +107,18 @@ async def test_a_transfer_that_payment_refuses_is_failed_and_its_fee_goes_back(w
 
 async def _captured(world: World, payment_id: str | None) -> None:
     """The payment service tells that a payout's payment was captured."""
+    await _told(world, payment_id, Action.CAPTURE, PaymentState.CAPTURED)
+
+
+async def _returned(world: World, payment_id: str | None) -> None:
+    """The payment service tells that a payout's payment came back."""
+    await _told(world, payment_id, Action.RETURN, PaymentState.RETURNED)
+
+
+async def _told(world: World, payment_id: str | None, action: Action, state: PaymentState) -> None:
     event = PaymentStateChanged(
-        type="payment.payout.captured", event_id=f"{payment_id}:9", payment_id=str(payment_id), kind="payout",
-        action=Action.CAPTURE, state=PaymentState.CAPTURED, amount_minor=10_000, asset="JPY", payer_id="mer:x",
+        type=f"payment.payout.{state.value.lower()}", event_id=f"{payment_id}:{state}", payment_id=str(payment_id),
+        kind="payout", action=action, state=state, amount_minor=10_000, asset="JPY", payer_id="mer:x",
         payee_id="internal:bank", captured_minor=10_000, refunded_minor=0, exchange_id="exc_1", refund_id=None,
         code=None, processing_id="prc_x", version=9, occurred_at=world.clock.now(),
     )  # fmt: skip
@@ -188,6 +198,32 @@ async def test_a_transfer_fee_that_went_back_is_charged_again_once_when_the_payo
         250,
     )
     assert await world.balance("internal:transfer_fee", "fee_income") == 250
+    assert await first_to_pay(world.engine.deps, FIRST_DAY, FIRST_DAY) is None
+
+
+async def test_a_payout_that_comes_back_while_its_fee_is_charged_again_has_it_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.agree("mer:x", transfer_fee_minor=250, transfer_fee_borne_by=Bearer.MERCHANT)
+    await sold(world, 10_000)
+    await world.pay(FIRST_DAY)
+    await world.bank_says(InstructionState.FAILED, FailureCode.ACCOUNT_CLOSED)
+    (failed,) = await world.payouts("mer:x")
+    await world.pay(FIRST_DAY)
+    await _captured(world, failed.payment_id)
+
+    async def away(*_: object) -> None:
+        monkeypatch.undo()
+        await _returned(world, failed.payment_id)
+        raise Unavailable("payment_away", "It cannot be reached.")
+
+    monkeypatch.setattr(charging, "ask", away)
+    await world.pay(FIRST_DAY)
+    (returned,) = await world.payouts("mer:x")
+    assert returned.state is S.RETURNED
+    await world.pay(FIRST_DAY)
+    assert await world.balance("internal:transfer_fee", "fee_income") == 0
+    assert await world.database.fetch(None, "SELECT 1 FROM settlement.movement WHERE state = 'ASKED'") == []
     assert await first_to_pay(world.engine.deps, FIRST_DAY, FIRST_DAY) is None
 
 

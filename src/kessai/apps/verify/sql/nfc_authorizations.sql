@@ -256,7 +256,7 @@ LIMIT $1;
 
 -- name: broken_usages
 -- What a card has paid on its day and in its month. Between what stands for certain and what stood at most lies what a
--- clearing, a reversal after it, or the end of what was held may have taken away.
+-- clearing, or a reversal after it, may have taken away. What has expired counts no more.
 SELECT 'card_usage' AS relation, 'vpc_' || encode(uuid_send(t.card_id), 'hex') AS key,
     CASE WHEN t.version IS NULL THEN 'it is missing, though the card has paid'
         WHEN t.payments = 0 THEN 'the card has never paid'
@@ -279,12 +279,11 @@ FROM (
         SELECT o.card_id, (o.received_at AT TIME ZONE 'Asia/Tokyo')::date AS day,
             CASE WHEN o.state IN ('INSTRUCTED', 'APPROVED') OR (o.state = 'CLEARED' AND o.stands_minor > 0) THEN 1
                 ELSE 0 END AS least_count,
-            CASE WHEN o.state IN ('INSTRUCTED', 'APPROVED', 'CLEARED', 'EXPIRED') OR c.authorization_id IS NOT NULL THEN 1
+            CASE WHEN o.state IN ('INSTRUCTED', 'APPROVED', 'CLEARED') OR c.authorization_id IS NOT NULL THEN 1
                 ELSE 0 END AS most_count,
             CASE WHEN o.state IN ('INSTRUCTED', 'APPROVED', 'CLEARED') THEN o.stands_minor ELSE 0 END AS least,
             CASE WHEN o.state IN ('INSTRUCTED', 'APPROVED') THEN o.stands_minor
-                WHEN c.authorization_id IS NOT NULL THEN least(o.amount_minor, c.amount_minor)
-                WHEN o.state = 'EXPIRED' THEN o.amount_minor ELSE 0 END AS most
+                WHEN c.authorization_id IS NOT NULL THEN least(o.amount_minor, c.amount_minor) ELSE 0 END AS most
         FROM nfc.id_authorization AS o
         LEFT JOIN (
             SELECT borne_by[1] AS authorization_id, max(amount_minor) AS amount_minor

@@ -16,6 +16,7 @@ from kessai.foundation.call import Call, enter_call, leave_call
 from kessai.foundation.errors import (
     Conflict,
     DeadlineExceeded,
+    Invalid,
     KeyReused,
     PaymentError,
     Refused,
@@ -39,6 +40,7 @@ from kessai.services.payment.api import (
     Payment,
     PaymentRecord,
     PaymentState,
+    Refund,
     RefundPayment,
     RefundState,
 )
@@ -48,6 +50,7 @@ log = structlog.get_logger(__name__)
 SERVICE = "nfc"
 ANSWER_MARGIN_S = 0.2
 """Of a call's deadline, the payment service keeps this to answer in."""
+REVERSED = "reversed by the network"
 PATIENCE_S = 5.0
 """How long what nobody waits for may take."""
 _UNDECIDED = (PaymentState.PENDING, PaymentState.UNKNOWN)
@@ -65,6 +68,8 @@ class Answer:
     payment_id: str | None = None
     payment_state: str | None = None
     code: str | None = None
+    never: bool = False
+    """Nobody can make it later either: it is not a payment that there could be."""
 
 
 class NotYet(Exception):
@@ -149,6 +154,8 @@ class Bearing:
         match answer.heard:
             case Heard.HELD | Heard.REFUSED:
                 return answer.payment_id
+            case Heard.FAILED if answer.never:
+                return None
             case Heard.DOWN | Heard.FAILED | Heard.LOST:
                 raise NotYet(answer.code or "payment_unresolved")
 
@@ -192,18 +199,28 @@ class Bearing:
         more = record.captured_minor - record.refunded_minor - row.stands_minor
         if more <= 0 or record.state is not PaymentState.CAPTURED:
             return False
-        request = RefundPayment(payment_id=record.payment_id, amount_minor=more, reason="reversed by the network")
+        request = RefundPayment(payment_id=record.payment_id, amount_minor=more, reason=REVERSED)
         step = f"refund:{row.stands_minor}"
         try:
             with _within(row, plan, step):
                 refund = await self._payment.refund_payment(request)
         except Refused as error:
             log.warning("id_refund_refused", authorization_id=row.authorization_id, code=error.code)
-            with _within(row, plan, f"{step}:{today.isoformat()}"):
-                refund = await self._payment.refund_payment(request)
+            refund = await self._once_more(row, plan, record.payment_id, step, today)
         if refund.state is not RefundState.SUCCEEDED:
             raise NotYet("refund_unresolved")
         return True
+
+    async def _once_more(self, row: Authorization, plan: Plan, payment_id: str, step: str, today: date) -> Refund:
+        """Ask again for what was refused, once a business day. The payment is read again: what was read before the
+        refusal may be older than a refund that somebody else has asked for. Raises NotYet."""
+        record = await self._read(payment_id)
+        more = record.captured_minor - record.refunded_minor - row.stands_minor
+        if more <= 0:
+            raise NotYet("refund_unresolved")
+        request = RefundPayment(payment_id=payment_id, amount_minor=more, reason=REVERSED)
+        with _within(row, plan, f"{step}:{today.isoformat()}"):
+            return await self._payment.refund_payment(request)
 
     async def _given_back(self, record: PaymentRecord) -> tuple[GivenBack, ...]:
         """Every refund of it, whoever asked for it, and whether we ever heard of it."""
@@ -269,7 +286,7 @@ def _not_asked(row: Authorization, error: PaymentError) -> Answer:
     if answer.heard is not Heard.REFUSED or isinstance(error, Refused):
         return answer
     log.error("id_payment_failed", authorization_id=row.authorization_id, error=error.code)
-    return Answer(Heard.FAILED, code=error.code)
+    return Answer(Heard.FAILED, code=error.code, never=isinstance(error, Invalid))
 
 
 @contextmanager

@@ -241,23 +241,47 @@ class AuthorizationDesk(AuthorizationLookups):
         when nobody does any more. It is not told 91 before the original's window is over, for that may be answered
         until then; once it is, the original was told 91 or nothing, and so it stays."""
         loop, pause_s, mine = asyncio.get_running_loop(), REPEAT_LOOK_S, None
-        while not turn.given_up:
-            if row.state is not S.INSTRUCTED:
-                return await self._as_decided(message, row, mine)
-            if self._is_over(row):
-                row = await self.journal.submit(
-                    Abandon(row.authorization_id, message, self._clock.now(), real_now(), told=False)
-                )
-                continue
-            if loop.time() < self._until(turn):
-                heard = await self._bearing.hold(row, Plan.CHARGE, self._until(turn))
-                if heard.heard in (Heard.HELD, Heard.REFUSED) and not self._is_over(row):
-                    return await self._as_decided(message, row, heard)
-                mine = heard if heard.heard in (Heard.HELD, Heard.LOST) else mine
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, REPEAT_LOOK_S_MAX)
-            row = await self.journal.look(row.authorization_id) or row
-        return _told(message, Response.ISSUER_UNAVAILABLE)
+        try:
+            while not turn.given_up:
+                if row.state is not S.INSTRUCTED:
+                    answer = await self._as_decided(message, row, mine)
+                    mine = None
+                    return answer
+                if self._is_over(row):
+                    row = await self.journal.submit(self._abandoned(message, row))
+                    continue
+                if loop.time() < self._until(turn):
+                    heard = await self._bearing.hold(row, Plan.CHARGE, self._until(turn))
+                    mine = heard if heard.heard in (Heard.HELD, Heard.LOST) else mine
+                    if heard.heard in (Heard.HELD, Heard.REFUSED) and not self._is_over(row):
+                        answer = await self._as_decided(message, row, heard)
+                        mine = None
+                        return answer
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, REPEAT_LOOK_S_MAX)
+                row = await self.journal.look(row.authorization_id) or row
+            return _told(message, Response.ISSUER_UNAVAILABLE)
+        finally:
+            if mine is not None:
+                self._start(self._write_down(message, row, mine))
+
+    async def _write_down(self, message: Message, row: Authorization, mine: Answer) -> None:
+        """A repeat was told 91 before it could write down what it heard: whoever decides may know nothing of it."""
+        while not self._closing.is_set():
+            try:
+                row = await self.journal.look(row.authorization_id) or row
+                if row.state is S.INSTRUCTED and self._is_over(row):
+                    row = await self.journal.submit(self._abandoned(message, row))
+                if row.state is not S.INSTRUCTED:
+                    await self._as_decided(message, row, mine)
+                    return
+            except (Unavailable, Unknown) as error:
+                log.warning("id_give_up_waits", authorization_id=row.authorization_id, error=error.code)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), GIVE_UP_PAUSE_S)
+
+    def _abandoned(self, message: Message, row: Authorization) -> Abandon:
+        return Abandon(row.authorization_id, message, self._clock.now(), real_now(), told=False)
 
     async def _as_decided(self, message: Message, row: Authorization, mine: Answer | None) -> bytes:
         """The stored answer. `mine`: what a repeat heard by itself, which may still be held where nobody else asked."""

@@ -213,7 +213,7 @@ class IssueDesk:
                     ROLE, lambda connection, name=batch_id: pool.batch_named(connection, name)
                 )
                 if known is not None and known.state is BatchState.IMPORTED:
-                    await self._issuer.remove(batch_id)
+                    await self._cleared_away(known)
                 elif known is None or known.state is BatchState.REFUSED:
                     log.warning("issued_file_unasked", batch_id=batch_id)
         except (Unavailable, Unanswered) as error:
@@ -281,15 +281,19 @@ class IssueDesk:
         await self._acts.again(lambda connection: self._take(connection, batch, issued, sealed))
         batch = await self._batch(batch.batch_id)
         if batch.state is BatchState.IMPORTED:
-            await self._cleared_away(batch.batch_id)
+            await self._cleared_away(batch)
         return batch
 
-    async def _cleared_away(self, batch_id: str) -> None:
-        """Its cards are in the vault; where the file cannot be removed now, the next import job does it."""
+    async def _cleared_away(self, batch: Batch) -> None:
+        """Its cards are in the vault; where the file cannot be removed now, the next import job does it. A file with
+        lines that could not be read is all that there is of those: it stays until somebody has looked at it."""
+        if batch.wrong:
+            log.warning("issued_file_kept", batch_id=batch.batch_id, wrong_lines=batch.wrong)
+            return
         try:
-            await self._issuer.remove(batch_id)
+            await self._issuer.remove(batch.batch_id)
         except (Unavailable, Unanswered) as error:
-            log.warning("issued_files_stay", batch_id=batch_id, code=error.code)
+            log.warning("issued_files_stay", batch_id=batch.batch_id, code=error.code)
 
     def _read(self, content: bytes, batch: Batch, today: date) -> tuple[IssuedCards, list[SealedPan]]:
         issued = read_issued(content, batch.batch_id, batch.count, today)

@@ -28,8 +28,8 @@ ANSWER_S = 5.0
 """How long the ledger is asked before the payments are told UNKNOWN."""
 ATTEMPT_S = 2.0
 """How long one attempt may take before it is cut off and repeated."""
-STRAGGLER_S = 0.3
-"""How long those that the ledger has not answered hold up the others."""
+STRAGGLER_S = 0.5
+"""How long those that the ledger has not answered hold up the others, after each one that it has answered."""
 _STRAGGLER = Unknown("outcome_unknown", "The ledger has answered others, and not this one.")
 
 
@@ -192,8 +192,12 @@ async def hold_some(activity: Activity[Deps], holds: Holds) -> HeldSome:
 
     Raises Unknown where it told of none, whether each is held or not.
     """
+    return await _asked(activity, holds, STRAGGLER_S)
+
+
+async def _asked(activity: Activity[Deps], holds: Holds, straggler_s: float | None) -> HeldSome:
     payments = held_payments_of(holds)
-    answers = await _answers(activity, [_order_of(each, holds) for each in payments])
+    answers = await _answers(activity, [_order_of(each, holds) for each in payments], straggler_s)
     some, doubt = HeldSome(funding={}, refused={}), None
     for each, answer in zip(payments, answers, strict=True):
         if isinstance(answer, Settled):
@@ -208,20 +212,22 @@ async def hold_some(activity: Activity[Deps], holds: Holds) -> HeldSome:
 
 
 async def hold_all(activity: Activity[Deps], holds: Holds) -> HeldAll:
-    """As `hold_some`, and raises Unknown where it told not of all."""
-    some = await hold_some(activity, holds)
+    """As `hold_some`, and raises Unknown where it told not of all; each is waited for."""
+    some = await _asked(activity, holds, None)
     if any(_is_open(each, some) for each in holds.holds):
         raise Unknown("outcome_unknown", "Some of them may be held.")
     return HeldAll(funding=[some.funding.get(each.payment_id, []) for each in holds.holds], refused=some.refused)
 
 
-async def _answers(activity: Activity[Deps], orders: Sequence[Order]) -> list[Settled | PaymentError]:
-    """What the ledger says of each. Once it has said something of one, the others are waited for `STRAGGLER_S` more."""
+async def _answers(
+    activity: Activity[Deps], orders: Sequence[Order], straggler_s: float | None
+) -> list[Settled | PaymentError]:
+    """What the ledger says of each. Where it has answered some, it is waited for while it goes on to answer."""
     tasks = [asyncio.ensure_future(_hold_one(activity, each)) for each in orders]
     try:
-        _, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if waiting:
-            _, waiting = await asyncio.wait(waiting, timeout=STRAGGLER_S)
+        done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        while waiting and done:
+            done, waiting = await asyncio.wait(waiting, timeout=straggler_s, return_when=asyncio.FIRST_COMPLETED)
         return [_STRAGGLER if each in waiting else each.result() for each in tasks]
     finally:
         for each in tasks:

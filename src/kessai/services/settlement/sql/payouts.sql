@@ -51,6 +51,14 @@ WHERE p.state IN ('FAILED', 'RETURNED') AND p.taken_by IS NULL AND m.state = 'CA
 ORDER BY p.payee_id, p.payout_id
 LIMIT $3
 
+-- name: fees_still_asked
+SELECT p.fee_payment_id
+FROM settlement.payout AS p
+JOIN settlement.movement AS m ON m.payment_id = p.fee_payment_id
+WHERE p.state IN ('FAILED', 'RETURNED') AND p.taken_by IS NULL AND m.state = 'ASKED'
+ORDER BY p.payee_id, p.payout_id
+LIMIT $1
+
 -- name: fees_to_charge_again
 SELECT p.payee_id, p.payout_id, p.cycle_id, p.state, p.reason, p.cleared_minor, p.carried_minor, p.failed_minor,
     p.offset_minor, p.payable_minor, p.transfer_fee_minor, p.amount_minor, p.claim_minor, p.pay_on, p.instruct_on,

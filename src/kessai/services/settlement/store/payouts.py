@@ -52,6 +52,11 @@ async def with_fees_to_return(connection: Connection, after: tuple[str, str], li
     return _payouts(await connection.fetch(_SQL["fees_to_return"], *after, limit))
 
 
+async def fees_still_asked(connection: Connection, limit: int) -> list[str]:
+    """Payments of transfer fees without an answer so far, of payouts that came to nothing meanwhile."""
+    return [row["fee_payment_id"] for row in await connection.fetch(_SQL["fees_still_asked"], limit)]
+
+
 async def with_fees_to_charge_again(connection: Connection, limit: int) -> list[Payout]:
     """Payouts that were paid after all, and whose transfer fee has gone back."""
     return _payouts(await connection.fetch(_SQL["fees_to_charge_again"], limit))

@@ -31,7 +31,8 @@ async def charge_again(activity: Activity[Deps]) -> None:
         new = [charging_again(each, _fee_id(each)) for each in found if each.fee_payment_id != _fee_id(each)]
         if len(await payouts.change(connection, new, now)) < len(new):
             raise contended()
-        return await payouts.with_fees_to_charge_again(connection, limit)
+        waiting = await payouts.with_fees_to_charge_again(connection, limit)
+        return [each for each in waiting if each.fee_payment_id == _fee_id(each)]  # one may have come meanwhile
 
     found = await deps.database.transaction(store.ROLE, begin)
     known = await ask(activity, [_fee_id(each) for each in found]) if found else {}

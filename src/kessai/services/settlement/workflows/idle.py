@@ -167,7 +167,8 @@ async def _fees_go_back(deps: Deps, since: date, until: date) -> date | None:
     async def read(connection: Connection) -> tuple[int, int, bool]:
         found = await payouts.with_fees_to_return(connection, FIRST, LOOKED_AT_MAX)
         refused = await payouts.refunds_refused(connection, [str(each.fee_payment_id) for each in found])
-        return len(found), len(refused), bool(await payouts.with_fees_to_charge_again(connection, 1))
+        asked = await payouts.with_fees_to_charge_again(connection, 1) or await payouts.fees_still_asked(connection, 1)
+        return len(found), len(refused), bool(asked)
 
     waiting, refused, again = await deps.database.transaction(store.ROLE, read)
     if again:

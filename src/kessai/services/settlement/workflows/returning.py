@@ -25,7 +25,7 @@ from kessai.services.settlement.store import movements, payouts
 from kessai.services.settlement.store.movements import ASKED, Ending, Movement
 from kessai.services.settlement.store.payouts import FIRST, Known
 from kessai.services.settlement.workflows import Deps
-from kessai.services.settlement.workflows.asking import announce
+from kessai.services.settlement.workflows.asking import announce, ask
 from kessai.services.settlement.workflows.charging import FEE_OWNER, charge_again
 from kessai.services.settlement.workflows.moving import refund_named, says_no, within
 
@@ -78,6 +78,7 @@ async def return_fees(activity: Activity[Deps], page: PageOfFees) -> FeesReturne
     deps, limit = activity.deps, cycle_rules().pages.payees
     if tuple(page.after) == FIRST:
         await charge_again(activity)
+        await _ask_what_came_to_nothing(activity, limit)
     found = await _with_fees(deps, page.after, limit)
     now = deps.clock.now()
     refunds, known = await deps.database.transaction(store.ROLE, lambda connection: _begin(connection, found, now))
@@ -90,6 +91,15 @@ async def return_fees(activity: Activity[Deps], page: PageOfFees) -> FeesReturne
     returned = sum(each.state == RefundState.SUCCEEDED for each in done)
     last = found[-1].key if len(found) == limit else None
     return FeesReturned(last=last, returned=returned, left=len(asked) - returned)
+
+
+async def _ask_what_came_to_nothing(activity: Activity[Deps], limit: int) -> None:
+    """A payout came back before the answer about its fee was there: with that answer, the fee can go back."""
+    asked = await activity.deps.database.transaction(
+        store.ROLE, lambda connection: payouts.fees_still_asked(connection, limit)
+    )
+    if asked:
+        await ask(activity, asked)
 
 
 async def _begin(
